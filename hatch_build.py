@@ -1,0 +1,66 @@
+"""Build hook: presents the top-level folders as the one package `sdar`.
+
+Writes `.links/sdar/` with one symlink per folder; hatchling packs that folder into wheels and points the
+editable install at it. Run as a script it does the same: `python hatch_build.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOMS = ("flows", "tasks", "rl", "policy", "envs", "skills", "storage", "schemas")
+
+INIT = '''"""sdar: agents that teach themselves, offline. See README.md."""
+
+__version__ = "{version}"
+'''
+MAIN = '''"""`python -m sdar` is the `sdar` command."""
+
+from sdar.flows.cli import main
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def write_links(root: Path, version: str) -> Path:
+    """Write `.links/sdar/` below `root` and return `.links`."""
+    links = root / ".links"
+    package = links / "sdar"
+    package.mkdir(parents=True, exist_ok=True)
+    # The ignore file sits inside: naming .links in the root .gitignore would empty the wheel.
+    (links / ".gitignore").write_text("*\n")
+    (package / "__init__.py").write_text(INIT.format(version=version))
+    (package / "__main__.py").write_text(MAIN)
+    (package / "py.typed").touch()
+    for room in ROOMS:
+        link = package / room
+        if not link.is_symlink():
+            link.symlink_to(Path("..") / ".." / room, target_is_directory=True)
+    return links
+
+
+def _version(root: Path) -> str:
+    import tomllib
+
+    version: str = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    return version
+
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:  # run as a script, outside a build
+    pass
+else:
+
+    class LinkRooms(BuildHookInterface):  # type: ignore[misc]
+        """Writes the links before hatchling collects files."""
+
+        def initialize(self, version: str, build_data: dict[str, object]) -> None:
+            """Called by hatchling before each build."""
+            write_links(Path(self.root), self.metadata.version)
+
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve().parent
+    write_links(here, _version(here))

@@ -1,0 +1,257 @@
+"""From defaults, a method, a file and the command line to one checked `RunConfig`, all faults at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from sdar.schemas.config import RunConfig
+from sdar.schemas.errors import ConfigError
+
+Methods = Mapping[str, Mapping[str, Any]]
+
+_NEXT = "Next: `sdar config schema` lists every setting with its default and range."
+_SIGNS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong: where, what was found, what is allowed, and the nearest allowed thing."""
+
+    path: str
+    found: str
+    allowed: str
+    origin: str = ""
+    near: str = ""
+
+    def __str__(self) -> str:
+        origin = f" ({self.origin})" if self.origin else ""
+        near = f" Did you mean {self.near}?" if self.near else ""
+        return f"{self.path}: found {self.found}{origin}; allowed: {self.allowed}.{near}"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checked configuration; `origins` says for each dotted path who set it."""
+
+    config: RunConfig
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as `sdar config schema` shows it."""
+
+    path: str
+    allowed: str
+    default: Any
+    meaning: str
+
+
+@dataclass
+class _Layers:
+    """Values by dotted path, later layers over earlier ones, and the faults met on the way."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def put(self, values: Mapping[str, Any], origin: str) -> None:
+        for path, value in values.items():
+            if path in _PATHS:
+                self.values[path], self.origins[path] = value, origin
+            else:
+                self.faults.append(_unknown(path, value, origin))
+
+
+def resolve(methods: Methods, file: Path | None = None, overrides: Sequence[str] = ()) -> Resolved:
+    """Return the configuration that defaults, method, file and command line give, in rising precedence.
+
+    Args:
+        methods: settings by dotted path, for each known method.
+        file: a YAML or TOML file with some of the settings, or None.
+        overrides: `path=value` texts as given to `--set`.
+
+    Raises:
+        ConfigError: something is wrong; the message lists every fault with what is allowed.
+    """
+    above = _Layers()
+    if file is not None:
+        above.put(_read_file(file, above.faults), f"from {file}")
+    for text in overrides:
+        above.put(_read_override(text, above.faults), "from the command line")
+    layers = _Layers(faults=above.faults)
+    name = above.values.get("method", _PATHS["method"].default)
+    if isinstance(name, str) and name in methods:
+        layers.put(methods[name], f"from method {name}")
+    else:
+        near = _near(str(name), list(methods))
+        origin = above.origins.get("method", "")
+        layers.faults.append(Fault("method", repr(name), ", ".join(methods), origin, near))
+    layers.values |= above.values
+    layers.origins |= above.origins
+    return _checked(layers)
+
+
+def settings() -> list[Setting]:
+    """Return every setting with what it allows, its default and its meaning."""
+    return [
+        Setting(path, _allowed(info), info.default, info.description or "") for path, info in _PATHS.items()
+    ]
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested values by dotted path; keys may be dotted already."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and (value or path not in _SECTIONS):
+            flat |= flatten(value, f"{path}.")
+        elif value != {}:
+            flat[path] = value
+    return flat
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    found: dict[str, FieldInfo] = {}
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            found |= _leaves(info.annotation, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = info
+    return found
+
+
+_PATHS = _leaves(RunConfig)
+_FOLDERS = {"policy.path": ("starter", "bootstrap"), "skills.path": ("builtin",)}
+_SECTIONS = {path.rpartition(".")[0] for path in _PATHS} - {""}
+
+
+def _checked(layers: _Layers) -> Resolved:
+    nested: dict[str, Any] = {}
+    for path, value in layers.values.items():
+        section, _, name = path.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[name] = value
+    faults = list(layers.faults)
+    config = None
+    try:
+        config = RunConfig.model_validate(nested)
+    except ValidationError as error:
+        faults += [_invalid(detail, layers.origins) for detail in error.errors()]
+    faults += _missing_folders(layers)
+    if faults or config is None:
+        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        raise ConfigError(f"the configuration has {count}:\n{lines}\n{_NEXT}")
+    return Resolved(config, {path: layers.origins.get(path, "default") for path in _PATHS})
+
+
+def _missing_folders(layers: _Layers) -> list[Fault]:
+    faults = []
+    for path, special in _FOLDERS.items():
+        value = layers.values.get(path, special[0])
+        if isinstance(value, str) and value not in special and not Path(value).is_dir():
+            allowed = f"{', '.join(special)} or an existing folder"
+            faults.append(Fault(path, repr(value), allowed, layers.origins[path]))
+    return faults
+
+
+def _invalid(detail: Any, origins: Mapping[str, str]) -> Fault:
+    path = ".".join(str(part) for part in detail["loc"])
+    info = _PATHS.get(path)
+    found = detail["input"]
+    near = _near(str(found), _choices(info)) if info else ""
+    allowed = _allowed(info) if info else detail["msg"]
+    return Fault(path, repr(found), allowed, origins.get(path, ""), near)
+
+
+def _unknown(path: str, value: Any, origin: str) -> Fault:
+    if path in _SECTIONS:
+        names = ", ".join(known for known in _PATHS if known.startswith(f"{path}."))
+        return Fault(path, repr(value), f"a section with the settings {names}", origin)
+    section = path.rpartition(".")[0]
+    siblings = [known for known in _PATHS if known.rpartition(".")[0] == section]
+    near = _near(path, siblings) or _near(path, list(_PATHS)) or _same_name(path)
+    within = ", ".join(siblings if section in _SECTIONS else sorted(_SECTIONS))
+    return Fault(path, "an unknown setting", within, origin, near)
+
+
+def _same_name(path: str) -> str:
+    name = path.rpartition(".")[2]
+    return next((known for known in _PATHS if known.rpartition(".")[2] == name), "")
+
+
+def _near(word: str, words: list[str]) -> str:
+    return next(iter(get_close_matches(word, words, n=1, cutoff=0.7)), "")
+
+
+def _choices(info: FieldInfo) -> list[str]:
+    return [str(choice) for choice in get_args(info.annotation)] if _is_literal(info) else []
+
+
+def _is_literal(info: FieldInfo) -> bool:
+    return get_origin(info.annotation) is Literal
+
+
+def _allowed(info: FieldInfo) -> str:
+    if _is_literal(info):
+        return ", ".join(_choices(info))
+    bounds = [
+        sign.format(getattr(bound, name))
+        for bound in info.metadata
+        for name, sign in _SIGNS.items()
+        if getattr(bound, name, None) is not None
+    ]
+    return " ".join([_type_name(info.annotation), " and ".join(bounds)]).strip()
+
+
+def _type_name(annotation: Any) -> str:
+    names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_type_name(part) for part in get_args(annotation))
+    return names.get(annotation, str(annotation))
+
+
+def _read_override(text: str, faults: list[Fault]) -> dict[str, Any]:
+    path, equals, raw = text.partition("=")
+    path = path.strip()
+    if not equals or not path:
+        faults.append(Fault("--set", repr(text), "path=value, for instance --set sdar.gate=entropy"))
+        return {}
+    if path in _PATHS and _PATHS[path].annotation is str:
+        return {path: raw}
+    try:
+        return {path: yaml.safe_load(raw)}
+    except yaml.YAMLError:
+        faults.append(Fault(path, repr(raw), "one value in YAML", "from the command line"))
+        return {}
+
+
+def _read_file(file: Path, faults: list[Fault]) -> dict[str, Any]:
+    try:
+        values = _parse(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+        reason = " ".join(str(error).split())
+        faults.append(Fault("--config", f"{str(file)!r} ({reason})", "a readable YAML or TOML file"))
+        return {}
+    if not isinstance(values, dict):
+        faults.append(Fault("--config", f"a {type(values).__name__} in {file}", "settings by name"))
+        return {}
+    return flatten({str(key): value for key, value in values.items()})
+
+
+def _parse(file: Path) -> Any:
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".toml":
+        return tomllib.loads(text)
+    values = yaml.safe_load(text)
+    return {} if values is None else values
