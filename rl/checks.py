@@ -1,0 +1,180 @@
+"""Checks that every round must pass, and warnings about rounds that pass but look unwell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdar.schemas.config import SdarConfig
+from sdar.schemas.errors import CheckFailedError
+from sdar.schemas.records import UpdateReport
+
+# Re-packing the same row moves an fp32 log-prob by about this much; a skill that is read moves it far more.
+ROUNDING = 1e-5
+
+# Warning bands, each a round's mean over its optimiser steps.
+MOST_ZERO_SPREAD = 0.8  # share of groups without spread: the policy loss sees almost nothing
+MOST_CLIPPED = 0.3  # share of clipped tokens: the policy left the data that it learns from
+GATE_BAND = (0.02, 0.98)  # share of gates above 0.5: outside, the gate no longer tells tokens apart
+ENTROPY_BAND = (1e-3, 0.9)  # normalised entropy: samples all alike, or close to noise
+MOST_GRADIENT = 100.0  # gradient norm before the clip, in multiples of update.max_gradient_norm
+
+
+@dataclass(frozen=True)
+class LogprobAgreement:
+    """Absolute difference of sampler and learner log-probs over all action tokens, in nats."""
+
+    max: float
+    mean: float
+
+
+def check_logprob_agreement(
+    sampler: NDArray[np.floating[Any]],
+    learner: NDArray[np.floating[Any]],
+    tolerance: float,
+    engine: str,
+    describe: Callable[[int], str],
+) -> LogprobAgreement:
+    """Return how well the sampler's log-probs agree with the learner's at the weights that sampled.
+
+    Args:
+        sampler: [N], log-probs that the sampling engine reported for the action tokens.
+        learner: [N], the same tokens scored by the learner at the same temperature.
+        tolerance: largest difference allowed, in nats.
+        engine: name of the sampling engine, for the message.
+        describe: names token i for the message, for instance its episode, turn and text.
+
+    Raises:
+        CheckFailedError: a difference is above the tolerance or not a number, or the lengths differ.
+    """
+    if sampler.shape != learner.shape:
+        raise CheckFailedError(
+            f"engine {engine} reported log-probs of shape {sampler.shape}, the learner {learner.shape}; they "
+            "must cover the same action tokens. Collect the round again: sdar stage collect --force"
+        )
+    if sampler.size == 0:
+        return LogprobAgreement(0.0, 0.0)
+    with np.errstate(invalid="ignore"):  # inf - inf is reported below as a failure
+        difference = np.abs(sampler.astype(np.float64) - learner.astype(np.float64))
+    worst = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
+    if not difference[worst] <= tolerance:
+        raise CheckFailedError(
+            f"engine {engine} and the learner disagree about log-probs: largest difference "
+            f"{difference[worst]:.3g}, tolerance {tolerance:g}. Worst token: {describe(worst)}, sampler "
+            f"{sampler[worst]:.6g}, learner {learner[worst]:.6g}; mean difference {difference.mean():.3g} "
+            f"over {sampler.size} tokens. Other weights, another temperature or another precision sampled. "
+            "Collect again at the current weights (sdar stage collect --force); for a low-precision engine "
+            "raise checks.logprob_tolerance."
+        )
+    return LogprobAgreement(float(difference.max()), float(difference.mean()))
+
+
+def check_same_actions(
+    student_ids: NDArray[np.integer[Any]],
+    teacher_ids: NDArray[np.integer[Any]],
+    describe: Callable[[int], str] = "action token {}".format,
+) -> None:
+    """Check that the teacher's row holds exactly the action tokens of the student's row.
+
+    Args:
+        student_ids: [A] int, action tokens of the student's row in order.
+        teacher_ids: [A] int, action tokens of the teacher's row in order.
+        describe: names action token i for the message.
+
+    Raises:
+        CheckFailedError: the lengths or an id differ.
+    """
+    if student_ids.shape != teacher_ids.shape:
+        raise CheckFailedError(
+            f"the student's row has {student_ids.size} action tokens, the teacher's {teacher_ids.size}; they "
+            "must be the same tokens. Build the contexts again: sdar stage retrieve --force"
+        )
+    differing = np.flatnonzero(student_ids != teacher_ids)
+    if differing.size:
+        first = int(differing[0])
+        raise CheckFailedError(
+            f"{differing.size} of {student_ids.size} action tokens differ between student and teacher, first "
+            f"{describe(first)}: id {student_ids[first]} against {teacher_ids[first]}; they must be equal. "
+            "Build the contexts again: sdar stage retrieve --force"
+        )
+
+
+def check_teacher_effect(gap: NDArray[np.floating[Any]]) -> None:
+    """Check that the skill block changes what the teacher thinks of the actions.
+
+    Args:
+        gap: [N], teacher minus student log-prob of every action token of the round, in nats. Empty passes.
+
+    Raises:
+        CheckFailedError: every gap is 0 up to fp32 rounding, or a gap is not a finite number.
+    """
+    wrong = np.flatnonzero(~np.isfinite(gap))
+    if wrong.size:
+        raise CheckFailedError(
+            f"{wrong.size} of {gap.size} teacher-student gaps are not finite, first {gap[wrong[0]]} at "
+            f"action token {wrong[0]}; all must be. The weights may have diverged: lower "
+            "update.learning_rate and go on from an earlier round, see sdar status"
+        )
+    if gap.size and np.abs(gap).max() <= ROUNDING:
+        raise CheckFailedError(
+            f"all {gap.size} teacher-student gaps are 0 (largest {np.abs(gap).max():.1g}): the skill block "
+            "has no effect on the teacher. Look at what was retrieved (skills.path, skills.strategy, "
+            "skills.threshold, skills.budget), then: sdar stage retrieve --force"
+        )
+
+
+def warnings_for(
+    reports: Sequence[UpdateReport], zero_spread_share: float, sdar: SdarConfig, max_gradient_norm: float
+) -> list[str]:
+    """Return one sentence for each figure of a round that lies outside its band.
+
+    The bands are the constants above. They are wide: a warning means "look", not "wrong".
+
+    Args:
+        reports: the optimiser steps of one round.
+        zero_spread_share: share in [0, 1] of the round's groups whose returns were all equal.
+        sdar: gate and lambda; the gate is judged only if it is in use and can fall on both sides of 0.5.
+        max_gradient_norm: the gradient clip of the run.
+    """
+    taken = [report for report in reports if not report.skipped]
+    found = [
+        _above("share of groups with equal returns", zero_spread_share, MOST_ZERO_SPREAD),
+        _above("share of optimiser steps skipped for a non-finite gradient", _skipped(reports), 0.0),
+    ]
+    if taken:
+        entropy = _mean([report.entropy for report in taken])
+        found += [
+            _above("share of clipped tokens", _mean([report.clip_share for report in taken]), MOST_CLIPPED),
+            _outside("normalised entropy", entropy, ENTROPY_BAND),
+            _above(
+                "gradient norm before the clip",
+                _mean([report.gradient_norm for report in taken]),
+                MOST_GRADIENT * max_gradient_norm,
+            ),
+        ]
+    if taken and sdar.coefficient > 0 and sdar.gate in ("gap", "soft_or"):
+        share = _mean([report.gate_share for report in taken])
+        found.append(_outside("share of gates above 0.5", share, GATE_BAND))
+    return [sentence for sentence in found if sentence is not None]
+
+
+def _skipped(reports: Sequence[UpdateReport]) -> float:
+    return sum(report.skipped for report in reports) / max(len(reports), 1)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _above(what: str, value: float, most: float) -> str | None:
+    # Written so that NaN warns too.
+    return None if value <= most else f"The {what} is {value:.3g}, above {most:g}."
+
+
+def _outside(what: str, value: float, band: tuple[float, float]) -> str | None:
+    low, high = band
+    return None if low <= value <= high else f"The {what} is {value:.3g}, outside [{low:g}, {high:g}]."
