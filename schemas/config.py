@@ -26,7 +26,7 @@ class EnvironmentConfig(Section):
 
     name: str = Field("household", description="Registered environment, see `sdar envs list`.")
     house: int = Field(0, ge=0, description="Household: which target house the agent works in.")
-    max_steps: Positive = Field(20, description="Actions per episode.")
+    max_steps: Positive = Field(16, description="Actions per episode.")
     train_split: str = Field("train", description="Split that collected tasks come from.")
     panel_split: str = Field("unseen", description="Split that the frozen panel comes from.")
 
@@ -46,10 +46,11 @@ class PolicyConfig(Section):
 class WarmStartConfig(Section):
     """How a starter policy is made; read only with `policy.path: bootstrap` and by `sdar bootstrap`."""
 
-    steps: Positive = Field(2000, description="Optimiser steps.")
+    seed: int = Field(0, ge=0, lt=2**31, description="Decides demonstrations, tokenizer and first weights.")
+    steps: Positive = Field(900, description="Optimiser steps.")
     batch: Positive = Field(32, description="Demonstrations per step.")
-    learning_rate: float = Field(4e-3, gt=0.0, description="Highest AdamW rate.")
-    skill_share: Share = Field(0.6, description="Share of demonstrations with skills in the prompt.")
+    learning_rate: float = Field(3e-3, gt=0.0, description="Highest AdamW rate.")
+    skill_share: Share = Field(0.75, description="Share of demonstrations with skills in the prompt.")
     vocabulary: int = Field(1280, ge=512, le=65_536, description="Tokens of the tokenizer.")
     hidden: Positive = Field(96, description="Width of the model.")
     layers: Positive = Field(4, description="Blocks of the model.")

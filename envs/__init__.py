@@ -1,0 +1,1 @@
+"""The worlds in which agents act. An environment never sees the model."""

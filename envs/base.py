@@ -1,0 +1,62 @@
+"""What an environment is: a set of tasks and a text game that is deterministic given (task, seed)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sdar.schemas.records import TaskSpec
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one action led to.
+
+    `valid` is False when the environment could not make sense of the action; `success` says whether the
+    goal is reached, and is final once `done`.
+    """
+
+    observation: str
+    reward: float
+    done: bool
+    success: bool
+    valid: bool
+
+
+class Demonstrator(Protocol):
+    """Chooses actions for an environment that is being played."""
+
+    def next_action(self) -> str:
+        """Return the action to take in the present state."""
+        ...
+
+
+class Environment(Protocol):
+    """One playable world; an instance plays one episode at a time."""
+
+    name: str
+
+    def splits(self) -> Sequence[str]:
+        """Return the names of the task splits."""
+        ...
+
+    def tasks(self, split: str) -> Sequence[TaskSpec]:
+        """Return the tasks of a split, always the same ones in the same order."""
+        ...
+
+    def reset(self, task: TaskSpec, seed: int) -> str:
+        """Start an episode and return the first observation; `seed` fixes whatever is random in it."""
+        ...
+
+    def step(self, action: str) -> StepResult:
+        """Take one action. Text that is no action is answered, never raised."""
+        ...
+
+    def actions(self) -> Sequence[str] | None:
+        """Return the admissible actions of the present state, or None where they cannot be listed."""
+        ...
+
+    def expert(self) -> Demonstrator | None:
+        """Return a demonstrator for the episode that was just reset, if there is one."""
+        ...

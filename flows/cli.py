@@ -1,0 +1,72 @@
+"""The `sdar` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from sdar.flows.commands.bootstrap import bootstrap
+from sdar.flows.commands.config import config_app, methods
+from sdar.flows.commands.evaluate import evaluate
+from sdar.flows.commands.options import with_latest
+from sdar.flows.commands.run import run
+from sdar.flows.commands.store import policy_app, sql, status, store_app
+from sdar.flows.environment import prepare_environment
+from sdar.flows.failures import UnexpectedError, keep_traceback
+from sdar.flows.interrupts import Interrupted, interruptible
+from sdar.schemas.errors import SdarError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Agents that teach themselves, offline: rollouts, skills as teacher, GRPO, one local store.",
+    epilog="Exit codes: 1 failed run, 2 wrong input, 3 environment missing, 4 store busy, 5 integrity, "
+    "130 and 143 interrupted.",
+)
+app.command()(run)
+app.command()(evaluate)
+app.command()(bootstrap)
+app.command()(status)
+app.command()(sql)
+app.command()(methods)
+app.add_typer(config_app, name="config")
+app.add_typer(store_app, name="store")
+app.add_typer(policy_app, name="policy")
+
+
+def main() -> None:
+    """Run the command line of this process and end it with the exit code."""
+    code = execute(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "prefect" in sys.modules:
+        # Prefect's exit handlers would offer the last events to a server that has gone, for up to a minute.
+        os._exit(code)
+    raise SystemExit(code)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; the code of each error is in `schemas.errors`."""
+    prepare_environment()
+    try:
+        with interruptible(lambda: None):
+            app(with_latest(arguments), prog_name="sdar")
+    except SystemExit as ended:  # how typer ends, after a success too
+        return int(ended.code or 0)
+    except Interrupted as interruption:
+        return interruption.exit_code
+    except SdarError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has seen enough; nothing may be flushed to it any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        print(f"Error: {UnexpectedError(error, keep_traceback(error))}", file=sys.stderr)
+        return 1
+    return 0

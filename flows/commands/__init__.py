@@ -1,0 +1,1 @@
+"""The commands of `sdar`, one module per group. Heavy imports are inside functions."""

@@ -1,0 +1,110 @@
+"""`sdar evaluate`: one policy of a store on the frozen panel of its run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdar.flows.commands.options import STORE, JsonOption, StoreOption, resume_command
+from sdar.flows.display import cell
+from sdar.schemas.config import RunConfig
+from sdar.schemas.errors import InputError
+from sdar.schemas.records import PanelResult
+
+if TYPE_CHECKING:
+    from sdar.storage import Store
+    from sdar.tasks.session import Session
+
+_POLICIES = """
+    SELECT p.id, s.run_id, s.round FROM policy p JOIN stage_run s ON s.artifact_id = p.artifact_id
+    JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC"""
+_BEST = """
+    SELECT v.best_policy FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
+    JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC LIMIT 1"""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A policy and the run and round that made it."""
+
+    id: str
+    run_id: str
+    round: int
+
+
+def evaluate(
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="ID", help="Id or its beginning; by default the best one."),
+    ] = None,
+    with_skills: Annotated[
+        bool, typer.Option("--with-skills", help="Put retrieved skills into the prompt.")
+    ] = False,
+    store: StoreOption = STORE,
+    json_: JsonOption = False,
+) -> None:
+    """Evaluate a policy on the panel of its run; the result is stored, and taken from there next time."""
+    from sdar.storage import open_store
+
+    open_store(store, read_only=True)  # refuses a folder without a store instead of making one
+    opened = open_store(store)
+    found = _find(opened, policy)
+    with opened.writer("sdar evaluate"):
+        result = _execute(opened, found, "evaluate_with_skills" if with_skills else "evaluate")
+    typer.echo(json.dumps(result.model_dump(mode="json")) if json_ else _text(result, found))
+
+
+def _find(store: Store, wanted: str | None) -> _Found:
+    """Return the policy whose id begins with `wanted`, from the latest run that has it."""
+    if wanted is None:
+        best = store.query(_BEST).to_pylist()
+        wanted = best[0]["best_policy"] if best else ""
+    rows = [row for row in store.query(_POLICIES).to_pylist() if row["id"].startswith(wanted)]
+    if len({row["id"] for row in rows}) != 1:
+        amount = "no policy" if not rows else "several policies"
+        raise InputError(
+            f"{amount} in {store.path} with an id that begins with {wanted!r}; "
+            f"allowed: the beginning of one id. `sdar policy list --store {store.path}` lists them."
+        )
+    return _Found(**rows[0])
+
+
+def _execute(store: Store, found: _Found, stage: str) -> PanelResult:
+    from sdar.tasks.session import Session, SystemClock
+
+    status = store.run(found.run_id).status
+    session = Session.start(store, RunConfig(), found.run_id, SystemClock())
+    try:
+        _take_inputs(session, stage, found.round)
+        report = session.execute(stage, found.round)
+    finally:
+        session.finish(status)
+    return store.evaluations(report.artifact_id)[0]
+
+
+def _take_inputs(session: Session, stage: str, round_number: int) -> None:
+    """Give the session the stored artifacts that the stage reads, without going through the rounds before."""
+    from sdar.tasks.registry import input_places
+
+    for place in input_places(session.config, stage, round_number).values():
+        made = session.known.get(place)
+        if made is None or made.artifact_id is None:
+            resume = resume_command(session.run_id, session.store.path)
+            raise InputError(
+                f"run {session.run_id} has no finished stage {place[1]} in round {place[0]}, "
+                f"which {stage} reads. Continue it first: {resume}"
+            )
+        session.artifacts[place] = session.store.artifact(made.artifact_id)
+
+
+def _text(result: PanelResult, found: _Found) -> str:
+    success = cell({"success": result.success, "low": result.low, "high": result.high}, "success")
+    skills = "with" if result.with_skills else "without"
+    types = "\n".join(f"  {name:<24} {won} of {total}" for name, (won, total) in result.by_type.items())
+    return (
+        f"Policy {found.id[:12]} of run {found.run_id}, round {found.round}, {skills} skills: "
+        f"success {success} (95 % interval) on {result.episodes} tasks.\n{types}"
+    )

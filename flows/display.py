@@ -1,0 +1,265 @@
+"""What a run shows: a live table on a terminal, one line a stage without one, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TextIO, TypeGuard
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sdar.flows.improve import Report, Row, Watch
+from sdar.schemas.records import Verdict
+
+COLUMNS = {
+    "round": "round",
+    "success": "success on the panel",
+    "collected": "collected",
+    "gap": "gap",
+    "gate_share": "gate > 0.5",
+    "kl": "KL",
+    "entropy": "entropy",
+    "tokens_per_second": "tokens/s",
+    "seconds": "seconds",
+}
+"""Columns of the table by key of `Session.table()`; `success` and `collected` are shares whose 95 % interval
+is in `low`, `high` and `collected_low`, `collected_high`. A missing value is shown as a dash."""
+
+_INTERVALS = {"success": ("low", "high"), "collected": ("collected_low", "collected_high")}
+_FORMATS = {
+    "round": "{:.0f}",
+    "gap": "{:+.3f}",
+    "gate_share": "{:.2f}",
+    "kl": "{:.4f}",
+    "entropy": "{:.3f}",
+    "tokens_per_second": "{:,.0f}",
+    "seconds": "{:.1f}",
+}
+_VISIBLE_ROUNDS = 20
+_HASH_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class Closing:
+    """What is left to say when a run has ended."""
+
+    run_id: str
+    store: str
+    policy_path: str
+    verdict: Verdict | None
+    table: Sequence[Row]
+
+
+def cell(row: Row, key: str) -> str:
+    """Return one cell of the table as text: shares in per cent with their interval, a dash for nothing."""
+    value = row.get(key)
+    if not _is_number(value):
+        return "-" if value is None else str(value)
+    if key not in _INTERVALS:
+        return _FORMATS.get(key, "{:g}").format(value)
+    low, high = (row.get(end) for end in _INTERVALS[key])
+    if not _is_number(low) or not _is_number(high):
+        return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def time_left(rounds_done: int, rounds: int, elapsed: float) -> str:
+    """Return an estimate of the time that the remaining rounds take at most, as text."""
+    if rounds_done < 1:
+        return "-"
+    seconds = round(elapsed / rounds_done * max(rounds - rounds_done, 0))
+    return f"{seconds // 60} min {seconds % 60:02d} s" if seconds >= 60 else f"{seconds} s"
+
+
+@contextmanager
+def open_watch(rounds: int, *, as_json: bool = False, stream: TextIO | None = None) -> Iterator[Watch]:
+    """Provide the display that fits: JSON lines if asked for, else a live table, else plain lines.
+
+    Args:
+        rounds: the most rounds that the run may take; for the progress bar.
+        as_json: one JSON object a stage.
+        stream: where to write, standard output by default.
+    """
+    stream = stream or sys.stdout
+    if as_json:
+        yield JsonLines(stream)
+        return
+    if not stream.isatty():
+        yield PlainLines(stream)
+        return
+    table = LiveTable(rounds)
+    with Live(get_renderable=table.render, console=Console(file=stream), refresh_per_second=2):
+        yield table
+
+
+@dataclass
+class JsonLines:
+    """One JSON object per finished stage."""
+
+    stream: TextIO
+
+    def started(self, stage: str, round: int) -> None:
+        """Say nothing: a stage is reported when it is stored."""
+
+    def finished(self, report: Report, table: Sequence[Row]) -> None:
+        """Write the report as one line."""
+        write_json(
+            self.stream,
+            {
+                "event": "stage",
+                "round": report.round,
+                "stage": report.stage,
+                "artifact_id": report.artifact_id,
+                "reused": report.reused,
+                "seconds": report.seconds,
+                "summary": dict(report.summary),
+            },
+        )
+
+
+@dataclass
+class PlainLines:
+    """One line of text per finished stage, for logs and pipes."""
+
+    stream: TextIO
+
+    def started(self, stage: str, round: int) -> None:
+        """Say nothing: a stage is reported when it is stored."""
+
+    def finished(self, report: Report, table: Sequence[Row]) -> None:
+        """Write the report as one line."""
+        done = "reused" if report.reused else f"{report.seconds:.1f} s"
+        line = f"round {report.round:>3}  {report.stage:<20}  {done:>8}  {_figures(report.summary)}"
+        print(line.rstrip(), file=self.stream, flush=True)
+        if warnings := report.summary.get("warnings"):
+            print(f"           warning: {warnings}", file=self.stream, flush=True)
+
+
+@dataclass
+class LiveTable:
+    """A table with one row per round, the stage that is running, progress and time left."""
+
+    rounds: int
+    clock: Callable[[], float] = time.monotonic
+    _rows: Sequence[Row] = ()
+    _now: str = "starting"
+    _round: int = 0
+    _first: int | None = None
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def started(self, stage: str, round: int) -> None:
+        """Show which stage is running."""
+        self._now, self._round = f"round {round}: {stage}", round
+
+    def finished(self, report: Report, table: Sequence[Row]) -> None:
+        """Show the new figures; reused rounds do not count for the time left."""
+        self._rows = table
+        if self._first is None and not report.reused:
+            self._first, self._began = report.round, self.clock() - report.seconds
+
+    def render(self) -> Group:
+        """Return what the terminal shows at this moment."""
+        table = Table(box=None, pad_edge=False)
+        for title in COLUMNS.values():
+            table.add_column(title, justify="right", no_wrap=True)
+        for row in self._rows[-_VISIBLE_ROUNDS:]:
+            table.add_row(*(cell(row, key) for key in COLUMNS))
+        elapsed, first = self.clock() - self._began, self._first or 0
+        left = time_left(self._round - first, self.rounds + 1 - first, elapsed)  # round 0 counts
+        progress = Table.grid(padding=(0, 2))
+        progress.add_row(
+            ProgressBar(total=self.rounds + 1, completed=self._round, width=30),
+            Text(self._now),
+            Text(f"{elapsed:.0f} s so far"),
+            Text(f"at most {left} left"),
+        )
+        return Group(table, progress)
+
+
+def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = None) -> None:
+    """Write the summary of a finished run: verdict, best policy, where it is, and what to do next."""
+    stream = stream or sys.stdout
+    if as_json:
+        write_json(stream, {"event": "run", **_final(closing)})
+        return
+    verdict, option = closing.verdict, f" --store {closing.store}"
+    lines = [f"Run {closing.run_id} is done."]
+    if verdict is not None:
+        success = cell(_best_row(closing), "success")
+        lines += [
+            verdict.sentence,
+            f"Best policy: {verdict.best_policy}, of round {verdict.best_round}.",
+            f"Its success on the panel: {success} (95 % interval).",
+            f"It is a Hugging Face folder: {closing.policy_path}",
+        ]
+    lines += [
+        "Next:",
+        f"  sdar policy list{option}",
+        f"  sdar sql 'SELECT * FROM learning_curve'{option}",
+        f"  sdar sql --tables{option}",
+    ]
+    print("\n".join(lines), file=stream, flush=True)
+
+
+def write_json(stream: TextIO, value: Mapping[str, Any]) -> None:
+    """Write one JSON object on one line; numbers that are not finite become null."""
+    print(json.dumps(_finite(value), default=str), file=stream, flush=True)
+
+
+def _final(closing: Closing) -> dict[str, Any]:
+    verdict = closing.verdict.model_dump(mode="json") if closing.verdict else None
+    best = _best_row(closing)
+    return {
+        "run_id": closing.run_id,
+        "store": closing.store,
+        "policy_path": closing.policy_path,
+        "verdict": verdict,
+        "best": {key: best.get(key) for key in ("success", "low", "high")},
+        "rounds": [dict(row) for row in closing.table],
+    }
+
+
+def _best_row(closing: Closing) -> Row:
+    if closing.verdict is None:
+        return {}
+    rows = [row for row in closing.table if row.get("round") == closing.verdict.best_round]
+    return rows[-1] if rows else {"success": closing.verdict.best_success}
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _figures(summary: Mapping[str, float | str]) -> str:
+    """Return a summary on one line; a success takes its interval along, ids are shortened."""
+    success = {"success": cell(summary, "success")} if {"success", "low", "high"} <= set(summary) else {}
+    hidden = {"warnings", "low", "high"} if success else {"warnings"}
+    return "  ".join(
+        f"{name}={_plain(value)}" for name, value in {**summary, **success}.items() if name not in hidden
+    )
+
+
+def _plain(value: float | str) -> str:
+    if isinstance(value, str):
+        return value[:12] if len(value) == _HASH_LENGTH else value
+    return f"{value:.4g}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

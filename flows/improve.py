@@ -1,0 +1,125 @@
+"""The Prefect flow `improve`: rounds of stages until the verdict says stop, one Prefect task per stage.
+
+The store is the cache and the record; Prefect sees ids and small tables only, which its page then shows.
+Prefect is imported inside the functions because its environment has to be set before.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from sdar.schemas.records import Verdict
+
+Row = Mapping[str, Any]
+
+DRAIN_S = 3.0
+"""Seconds that the last task states get to reach the server; less when the user waits for an end."""
+DRAIN_ON_ERROR_S = 1.0
+
+
+class Report(Protocol):
+    """What a stage execution tells: which artifact, whether it was there already, and a few figures."""
+
+    @property
+    def stage(self) -> str: ...  # noqa: D102
+    @property
+    def round(self) -> int: ...  # noqa: D102
+    @property
+    def artifact_id(self) -> str: ...  # noqa: D102
+    @property
+    def reused(self) -> bool: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    @property
+    def summary(self) -> Mapping[str, float | str]: ...  # noqa: D102
+
+
+class Session(Protocol):
+    """The part of `sdar.tasks.session.Session` that the flow drives."""
+
+    @property
+    def run_id(self) -> str: ...  # noqa: D102
+    @property
+    def verdict(self) -> Verdict | None: ...  # noqa: D102
+    def plan(self, round: int) -> Sequence[str]: ...  # noqa: D102
+    def execute(self, stage: str, round: int) -> Report: ...  # noqa: D102
+    def table(self) -> Sequence[Row]: ...  # noqa: D102
+
+
+class Watch(Protocol):
+    """Whoever follows a run: the live table, plain lines or JSON lines."""
+
+    def started(self, stage: str, round: int) -> None:
+        """Call when a stage begins."""
+
+    def finished(self, report: Report, table: Sequence[Row]) -> None:
+        """Call when a stage is stored; `table` has one row per round so far."""
+
+
+def run_rounds(session: Session, execute: Callable[[str, int], None], publish: Callable[[int], None]) -> None:
+    """Execute round after round until the session's verdict says stop.
+
+    Args:
+        session: plans rounds and knows the verdict.
+        execute: executes one stage of one round.
+        publish: called with the number of each round that is complete.
+    """
+    for round_number in itertools.count():
+        for stage in session.plan(round_number):
+            execute(stage, round_number)
+        publish(round_number)
+        if session.verdict is not None and session.verdict.stop:
+            return
+
+
+def improve(session: Session, watch: Watch) -> None:
+    """Run `run_rounds` as a Prefect flow on the server that PREFECT_API_URL names.
+
+    Raises:
+        SdarError: whatever a stage raised; Prefect records the run as failed.
+    """
+    from prefect import flow, task
+    from prefect.artifacts import create_table_artifact
+    from prefect.cache_policies import NO_CACHE
+    from prefect.events.worker import EventsWorker
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    def run_stage(stage: str, round_number: int) -> str:
+        watch.started(stage, round_number)
+        report = session.execute(stage, round_number)
+        watch.finished(report, session.table())
+        return report.artifact_id
+
+    def execute(stage: str, round_number: int) -> None:
+        # The store is the cache: Prefect's own would hand back ids that the store may no longer hold.
+        options = task(
+            name=stage,
+            task_run_name=f"{stage}-{round_number}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        options(run_stage)(stage, round_number)
+
+    def publish(round_number: int) -> None:
+        rows = [dict(row) for row in session.table()]
+        text = f"Run {session.run_id}, up to round {round_number}. Success with its 95 % interval."
+        create_table_artifact(table=rows, key="rounds", description=text)
+
+    @flow(name="improve", flow_run_name=session.run_id, validate_parameters=False, persist_result=False)
+    def improve_flow(run_id: str) -> str:
+        run_rounds(session, execute, publish)
+        return run_id
+
+    limit = DRAIN_S
+    try:
+        # With the heartbeat every flow run is rounded up to a whole second at its end.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            improve_flow(session.run_id)
+    except BaseException:
+        limit = DRAIN_ON_ERROR_S
+        raise
+    finally:
+        # Task states travel in the background and are lost once the server has gone.
+        EventsWorker.drain_all(timeout=limit)

@@ -1,0 +1,59 @@
+"""Ctrl-C and SIGTERM: unwind in order, and end the process in any case before five seconds are over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+LIMIT_S = 4.0
+
+
+class Interrupted(BaseException):
+    """The user or the system asked the process to end; `signum` says with which signal."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """128 plus the signal's number, as shells report it."""
+        return 128 + self.signum
+
+
+@contextmanager
+def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
+    """Raise `Interrupted` in the main thread on SIGINT or SIGTERM while the `with` block runs.
+
+    A second signal, or an unwinding that takes longer than LIMIT_S, ends the process at once: the store is
+    safe at any point, and the Prefect server ends with its parent.
+
+    Args:
+        last_words: called before such an abrupt end, for instance to print how to resume.
+    """
+    pending = threading.Event()
+
+    def end_now(code: int) -> None:
+        last_words()
+        os._exit(code)
+
+    def on_signal(signum: int, frame: FrameType | None) -> None:
+        interruption = Interrupted(signum)
+        if pending.is_set():
+            end_now(interruption.exit_code)
+        pending.set()
+        timer = threading.Timer(LIMIT_S, end_now, [interruption.exit_code])
+        timer.daemon = True
+        timer.start()
+        raise interruption
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,136 @@
+"""A Prefect server for the length of a run: started in the background, never left as an orphan."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdar.schemas.errors import SdarError
+
+START_S = 120.0
+"""Seconds that a start may take: 5 usually, 15 with a fresh home, more on a busy machine."""
+STOP_S = 4.0
+HOST = "127.0.0.1"
+
+# The server schedules nothing: these loops would only take processor time from the run.
+_IDLE_SERVICES = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
+
+
+class ServerError(SdarError, RuntimeError):
+    """The Prefect server did not start."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Prefect API: `process` is None when it belongs to somebody else."""
+
+    url: str
+    log: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+
+@contextmanager
+def prefect_server(home: Path) -> Iterator[Server]:
+    """Provide the API named by PREFECT_API_URL, or start a server of our own; do not wait for it.
+
+    Enter this before prefect is imported: it sets PREFECT_API_URL and PREFECT_HOME for this process.
+
+    Args:
+        home: folder for the server's database and log.
+    """
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        yield Server(given)
+        return
+    server = _start(home)
+    os.environ["PREFECT_API_URL"] = server.url
+    try:
+        yield server
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        _stop(server)
+
+
+def wait_until_ready(server: Server, timeout: float = START_S) -> None:
+    """Return once our own server answers; a server of somebody else is left to Prefect's own checks.
+
+    Raises:
+        ServerError: it ended, or does not answer in time; the message quotes its log.
+    """
+    if server.process is None:
+        return
+    deadline = time.monotonic() + timeout
+    port = int(server.url.rsplit(":", 1)[1].split("/")[0])
+    while not _answers(port, deadline - time.monotonic()):
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            raise ServerError(_failure(server, timeout))
+        time.sleep(0.1)
+
+
+def _start(home: Path) -> Server:
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "server.log"
+    with socket.create_server((HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+        _bypass_proxies()
+        os.environ["PREFECT_HOME"] = str(home.resolve())
+        os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # the address that the web page calls
+        for service in _IDLE_SERVICES:
+            os.environ.setdefault(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "sdar.flows.server_process", str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # Ctrl-C in the terminal is for the run, which then ends its server
+            )
+    return Server(f"http://{HOST}:{port}/api", log, process)
+
+
+def _bypass_proxies() -> None:
+    """Keep requests to our own server away from a proxy that the user may have set."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, HOST, "localhost"]))
+
+
+def _stop(server: Server) -> None:
+    process = server.process
+    if process is None or process.stdin is None:
+        return
+    process.stdin.close()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _answers(port: int, timeout: float) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=max(timeout, 0.1))
+    try:
+        connection.request("GET", "/api/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _failure(server: Server, timeout: float) -> str:
+    text = server.log.read_text(errors="replace") if server.log else ""
+    last = " / ".join(text.strip().splitlines()[-3:]) or "its log is empty"
+    return (
+        f"the Prefect server did not answer within {timeout:.0f} s: {last}. Its log is {server.log}. "
+        "Install the versions of constraints.txt, or set PREFECT_API_URL to a server that runs."
+    )

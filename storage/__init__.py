@@ -1,0 +1,28 @@
+"""The store: rows in DuckDB, files by content hash, lineage of everything, SQL views."""
+
+from sdar.storage.blobs import folder_hash
+from sdar.storage.identity import artifact_id
+from sdar.storage.output import FORMS, SCHEMA_QUERY, Form, schema_text, write_table
+from sdar.storage.prune import KEEP, PruneReport
+from sdar.storage.rows import ROW_NAMES
+from sdar.storage.sql import TABLES_QUERY
+from sdar.storage.store import Store, open_store
+from sdar.storage.transfer import Manifest, import_store
+
+__all__ = [
+    "FORMS",
+    "KEEP",
+    "ROW_NAMES",
+    "SCHEMA_QUERY",
+    "TABLES_QUERY",
+    "Form",
+    "Manifest",
+    "PruneReport",
+    "Store",
+    "artifact_id",
+    "folder_hash",
+    "import_store",
+    "open_store",
+    "schema_text",
+    "write_table",
+]

@@ -1,0 +1,109 @@
+"""Folders of files (weights, tokenizers, indexes), stored under the hash of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from sdar.schemas.errors import InputError, IntegrityError
+from sdar.schemas.keys import content_hash
+from sdar.storage.database import user_errors
+
+PARTIAL = ".partial-"
+_CHUNK = 1 << 20
+
+
+def folder_hash(folder: Path) -> str:
+    """Return the hash of a folder: of the relative names of its files and of their bytes."""
+    return content_hash({name: _file_hash(folder / name) for name in _names(folder)})
+
+
+def put_blob(blobs: Path, folder: Path) -> str:
+    """Copy `folder` into `blobs` and return its content hash; a folder that is there already is kept.
+
+    The copy is made under a temporary name, forced to disk and renamed, so that a folder under its final
+    name is always whole.
+
+    Raises:
+        InputError: `folder` holds no files, or the disk is full.
+        IntegrityError: `folder` changed while it was copied.
+    """
+    if not folder.is_dir() or not _names(folder):
+        raise InputError(f"{folder} is not a folder with files in it; nothing to store.")
+    digest = folder_hash(folder)
+    target = blobs / digest
+    if target.exists():
+        return digest
+    partial = blobs / f"{PARTIAL}{uuid.uuid4().hex}"
+    try:
+        with user_errors(blobs):
+            copied = content_hash({name: _copy(folder / name, partial / name) for name in _names(folder)})
+            _sync_folders(partial)
+            if copied != digest:
+                raise IntegrityError(
+                    f"{folder} changed while it was copied into the store. Repeat the command."
+                )
+            partial.rename(target)
+            _sync(blobs)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return digest
+
+
+def blob_path(blobs: Path, digest: str) -> Path:
+    """Return the folder of a blob.
+
+    Raises:
+        IntegrityError: the store does not hold it.
+    """
+    target = blobs / digest
+    if not target.is_dir():
+        raise IntegrityError(
+            f"the store has no blob {digest} in {blobs}. `sdar store verify` lists what else is missing; "
+            "running the stage again with --force makes it anew."
+        )
+    return target
+
+
+def remove_partial(blobs: Path) -> None:
+    """Remove what interrupted copies left behind; call only while holding the writer lock."""
+    for leftover in blobs.glob(f"{PARTIAL}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _file_hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy one file, force it to disk and return the hash of the bytes that were written."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return digest.hexdigest()
+
+
+def _sync_folders(folder: Path) -> None:
+    for inner in [path for path in folder.rglob("*") if path.is_dir()] + [folder]:
+        _sync(inner)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

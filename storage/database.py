@@ -1,0 +1,109 @@
+"""Opening the DuckDB file: short connections, one at a time in this process, with retry between processes."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from sdar.schemas.errors import InputError, IntegrityError, StoreBusyError
+
+WAIT = 30.0
+"""Seconds that an open is retried while another process holds the file."""
+
+CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    # Files stay readable for DuckDB 1.5 clients, the command-line shell among them.
+    "storage_compatibility_version": "v1.5.0",
+    # Without these DuckDB tries to download an extension, which costs seconds before it fails offline.
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "threads": "2",
+    "memory_limit": "2GB",
+}
+
+PROCESS_LOCK = threading.RLock()
+"""Held while this process has the file open: two opens with different settings would refuse each other."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENOLCK}
+_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+
+
+@contextmanager
+def user_errors(path: Path) -> Iterator[None]:
+    """Turn failures that the user can mend (full disk, no permission) into an `InputError` naming `path`."""
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        number = error.errno if isinstance(error, OSError) else None
+        if number in _FULL or any(text in str(error) for text in _FULL_TEXTS):
+            raise InputError(
+                f"no room left to write {path} ({error}). What was stored before is unharmed: "
+                "free some space and repeat the command."
+            ) from error
+        if number in _REFUSED:
+            raise InputError(
+                f"cannot use {path} as a store ({error}). Give a folder that you may write to, with --store."
+            ) from error
+        raise
+
+
+@contextmanager
+def connection(database: Path, *, read_only: bool, wait: float = WAIT) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the database for the length of a `with` block; closing discards an unfinished transaction.
+
+    Args:
+        database: the `.duckdb` file.
+        read_only: open for reading; several processes may do so at once.
+        wait: seconds to retry while another process holds the file.
+
+    Raises:
+        StoreBusyError: another process held the file for longer than `wait`.
+        IntegrityError: the file is damaged.
+        InputError: the disk is full, or the file may not be opened.
+    """
+    with PROCESS_LOCK, user_errors(database):
+        opened = _open(database, read_only, time.monotonic() + wait)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def _open(database: Path, read_only: bool, deadline: float) -> duckdb.DuckDBPyConnection:
+    while True:
+        try:
+            return duckdb.connect(database, read_only=read_only, config=CONFIG)
+        except duckdb.IOException as error:
+            if "Could not set lock" in str(error):
+                if time.monotonic() >= deadline:
+                    raise StoreBusyError(_held(database, error)) from error
+                time.sleep(0.05)
+            elif "Permission denied" in str(error) or "Read-only file system" in str(error):
+                raise InputError(f"cannot open {database} ({error}). Check its permissions.") from error
+            elif "not a valid DuckDB database file" in str(error):
+                raise IntegrityError(_damaged(database, error)) from error
+            else:
+                raise
+        except _BROKEN as error:
+            raise IntegrityError(_damaged(database, error)) from error
+
+
+def _held(database: Path, error: Exception) -> str:
+    return (
+        f"another process keeps {database} open: {error}. End it (most often a notebook or a shell) "
+        "and repeat the command; to look at a store while it is written, use `sdar sql`."
+    )
+
+
+def _damaged(database: Path, error: Exception) -> str:
+    return (
+        f"{database} is damaged or no DuckDB file: {error}. snapshots/{database.name} beside it holds the "
+        "last published state: copy that over the damaged file, then run `sdar store verify`."
+    )

@@ -1,0 +1,118 @@
+"""Content hashes of rows: equal rows have equal ids, whoever computed them and whenever."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import chain, islice, repeat
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from sdar.schemas.records import Record
+
+Rows = Mapping[str, Sequence[Record]]
+Column = Sequence[Any]
+
+
+def artifact_id(kind: str, rows: Rows, blob: str | None) -> str:
+    """Return the id of an artifact: 64 hexadecimal digits that depend on its content only.
+
+    Every value is encoded without ambiguity: a type tag, a length where it varies, the content. An empty
+    table counts as absent; the order of tables does not matter, the order of rows does.
+
+    Args:
+        kind: what the artifact is, for instance `episodes`.
+        rows: records by table name.
+        blob: content hash of the artifact's files, or None.
+    """
+    content = {"kind": kind, "rows": {name: rows[name] for name in rows if len(rows[name])}, "blob": blob}
+    return hashlib.sha256(_encode([content])[0]).hexdigest()
+
+
+def _encode(values: Column) -> list[bytes]:
+    """Encode many values at once: field by field over all records, which is several times as fast as one by one."""
+    kinds = set(map(type, values))
+    if len(kinds) > 1:
+        return [_encode([value])[0] for value in values]
+    return _encoder(kinds.pop())(values) if kinds else []
+
+
+@cache
+def _encoder(kind: type) -> Callable[[Column], list[bytes]]:
+    for base, encoder in _ENCODERS:
+        if issubclass(kind, base):
+            return encoder
+    raise TypeError(f"cannot hash a {kind.__name__}")
+
+
+def _constants(values: Column) -> list[bytes]:
+    return [b"c%b;" % str(value).encode() for value in values]
+
+
+def _strings(values: Column) -> list[bytes]:
+    return [b"s%d:%b" % (len(text), text) for text in map(str.encode, values)]
+
+
+def _integers(values: Column) -> list[bytes]:
+    return list(map(b"i%d;".__mod__, values))
+
+
+def _floats(values: Column) -> list[bytes]:
+    return list(map(struct.Struct("<cd").pack, repeat(b"f"), values))
+
+
+def _arrays(values: Column) -> list[bytes]:
+    return [_array(value) for value in values]
+
+
+def _array(value: np.ndarray[Any, Any]) -> bytes:
+    if value.dtype.str[0] == ">":
+        value = value.astype(value.dtype.newbyteorder("<"))
+    shape = b"(%d,)" % len(value) if value.ndim == 1 else str(value.shape).encode()
+    return b"a%b%b:%b" % (value.dtype.str.encode(), shape, value.tobytes())
+
+
+def _records(values: Column) -> list[bytes]:
+    read, template = _layout(type(values[0]))
+    return list(map(template.__mod__, zip(*map(_encode, read(values)), strict=True)))
+
+
+@cache
+def _layout(record: type[BaseModel]) -> tuple[Callable[[Column], list[Column]], bytes]:
+    """Return how to read the sorted fields of records, and the bytes around the values of one record."""
+    names = sorted(record.model_fields)
+    keys = b"".join(name + b"%b" for name in _strings(names))
+    return lambda values: [list(map(attrgetter(name), values)) for name in names], b"m%d:%b" % (len(names), keys)
+
+
+def _mappings(values: Column) -> list[bytes]:
+    return [_mapping(value) for value in values]
+
+
+def _mapping(value: Mapping[str, Any]) -> bytes:
+    names = sorted(value)
+    items = zip(_strings(names), _encode([value[name] for name in names]), strict=True)
+    return b"m%d:%b" % (len(names), b"".join(chain.from_iterable(items)))
+
+
+def _sequences(values: Column) -> list[bytes]:
+    items = iter(_encode(list(chain.from_iterable(values))))
+    return [b"l%d:%b" % (len(value), b"".join(islice(items, len(value)))) for value in values]
+
+
+_ENCODERS: tuple[tuple[type, Callable[[Column], list[bytes]]], ...] = (
+    (type(None), _constants),
+    (bool, _constants),
+    (str, _strings),
+    (int, _integers),
+    (float, _floats),
+    (np.ndarray, _arrays),
+    (BaseModel, _records),
+    (Mapping, _mappings),
+    (Sequence, _sequences),
+)

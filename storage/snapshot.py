@@ -1,0 +1,117 @@
+"""Published copies of the database, so that a query works at any time and never holds up a run.
+
+A commit asks for a copy; it is made at most `DELAY` seconds later by a timer thread, so that a burst of
+commits costs one copy, and at once when the writer leaves. The thread holds the process lock meanwhile, so
+the database does not change under the copy. Nothing is copied when the published file has the size and the time
+of the database already; where the file system can share blocks between files, only changed ones take space.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from sdar.schemas.errors import InputError
+from sdar.storage.database import PROCESS_LOCK
+
+DELAY = 0.3
+PARTIAL = ".partial-"
+
+# The copy runs in a child process: opening and closing the database file in the writer would drop the
+# writer's own lock on it. A child that outlives its writer must not publish a file that the next writer is
+# changing, hence the comparison of size and time.
+_COPY = """
+import os, shutil, sys
+source, partial, target = sys.argv[1:]
+def state():
+    status = os.stat(source)
+    return status.st_size, status.st_mtime_ns
+def copy():
+    try:
+        with open(source, "rb") as reader, open(partial, "wb") as writer:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
+                pass
+    except (AttributeError, OSError):
+        shutil.copyfile(source, partial)
+try:
+    before = state()
+    copy()
+    os.utime(partial, ns=(before[1], before[1]))
+    if state() == before:
+        os.replace(partial, target)
+finally:
+    if os.path.exists(partial):
+        os.remove(partial)
+"""
+
+
+class Publisher:
+    """Publishes copies of one database; used by the process that holds the writer lock."""
+
+    def __init__(self, database: Path, target: Path) -> None:
+        self._database = database
+        self._target = target
+        self._pending = False
+        self._timer: threading.Timer | None = None
+
+    def soon(self) -> None:
+        """Ask for a copy within `DELAY` seconds, if the database has changed, and return at once."""
+        with PROCESS_LOCK:
+            if not self._stale():
+                return
+            self._pending = True
+            if self._timer is None:
+                self._timer = threading.Timer(DELAY, self._on_timer)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def flush(self) -> None:
+        """Make the copy that was asked for, if it has not been made yet, and wait for it.
+
+        Raises:
+            InputError: the copy could not be written.
+        """
+        with PROCESS_LOCK:
+            if self._pending:
+                if self._stale():
+                    _publish(self._database, self._target)
+                self._pending = False
+
+    def _stale(self) -> bool:
+        """Compare without opening: closing a file that is open elsewhere in this process drops its lock."""
+        return not self._target.exists() or _state(self._target) != _state(self._database)
+
+    def _on_timer(self) -> None:
+        with PROCESS_LOCK:
+            self._timer = None
+            # A failed copy stays pending: the next commit tries again, and the flush on leaving the writer
+            # reports a fault that lasts.
+            with suppress(InputError):
+                self.flush()
+
+
+def _state(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what interrupted copies left behind; call only while holding the writer lock."""
+    for leftover in folder.glob(f"{PARTIAL}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _publish(database: Path, target: Path) -> None:
+    partial = target.parent / f"{PARTIAL}{os.getpid()}"
+    command = [sys.executable, "-I", "-S", "-c", _COPY, str(database), str(partial), str(target)]
+    child = subprocess.run(command, capture_output=True, text=True, check=False)
+    if child.returncode:
+        fault = (child.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(
+            f"cannot publish a snapshot to {target} ({fault}). What was stored is unharmed: free some space "
+            "or mend the permissions; the next command that writes publishes again."
+        )

@@ -1,0 +1,365 @@
+"""The store: one folder that holds everything a run computes, and how to write and read it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from sdar.schemas.errors import InputError, IntegrityError
+from sdar.schemas.lineage import Artifact, RunRecord, RunStatus, StageRun
+from sdar.schemas.records import (
+    Comparison,
+    Episode,
+    PanelResult,
+    PolicyRecord,
+    Record,
+    Skill,
+    TaskSpec,
+    TeacherContext,
+    TokenScores,
+    UpdateReport,
+    Verdict,
+)
+from sdar.storage import blobs, lineage, prune, snapshot
+from sdar.storage.database import PROCESS_LOCK, connection, user_errors
+from sdar.storage.identity import artifact_id
+from sdar.storage.lock import writer_lock
+from sdar.storage.migrate import CURRENT_VERSION, migrate, refuse_newer, schema_version
+from sdar.storage.rows import select_rows
+from sdar.storage.sql import read_query
+from sdar.storage.transfer import Manifest, export_store
+from sdar.storage.verify import faults
+
+_MIGRATION_WAIT = 10.0
+
+
+def open_store(path: str | Path, *, read_only: bool = False) -> Store:
+    """Open a store; make or upgrade it first unless `read_only`.
+
+    Args:
+        path: the store's folder.
+        read_only: refuse to write, and to make a store where there is none.
+
+    Raises:
+        InputError: no store there, no folder, or no permission.
+        IntegrityError: the store was written by newer code, or is damaged.
+        StoreBusyError: it needs an upgrade while another process writes to it.
+    """
+    folder = Path(path).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; a store is a folder. Name another one with --store.")
+    store = Store(folder, read_only)
+    if read_only:
+        if store.schema_version() == 0:
+            raise InputError(f"no store in {folder}. Name one with --store, or make one with `sdar run`.")
+        return store
+    with user_errors(folder):
+        for name in ("blobs", "snapshots", "logs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    if store.schema_version() < CURRENT_VERSION:
+        store.migrate()
+    return store
+
+
+class Store:
+    """A folder with a database of rows, a folder of blobs and a published copy of the database.
+
+    Reading methods open the database for milliseconds; writing methods work inside `writer` only. Threads
+    may share a store, processes may not: each opens its own.
+    """
+
+    def __init__(self, path: Path, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._database = path / "store.duckdb"
+        self._blobs = path / "blobs"
+        self._snapshot = path / "snapshots" / "store.duckdb"
+        self._publisher = snapshot.Publisher(self._database, self._snapshot)
+        self._writing = False
+
+    def schema_version(self) -> int:
+        """Return the version of the schema, 0 when there is no database.
+
+        Raises:
+            IntegrityError: the version is newer than this code.
+        """
+        if not self._database.exists():
+            return 0
+        with connection(self._database, read_only=True) as opened:
+            version = schema_version(opened)
+        refuse_newer(version, self._database)
+        return version
+
+    def migrate(self) -> None:
+        """Bring the schema to the present version."""
+        with self.writer("upgrade of the store", _MIGRATION_WAIT):
+            with connection(self._database, read_only=False) as opened:
+                migrate(opened)
+            self._publisher.soon()
+
+    @contextmanager
+    def writer(self, command: str, wait: float = 0.0) -> Iterator[None]:
+        """Allow writing for the length of a `with` block; publishes what was written when it ends.
+
+        Args:
+            command: what is going to be done, shown to a second writer.
+            wait: seconds to wait for the present writer.
+
+        Raises:
+            StoreBusyError: another process, or another part of this one, is writing.
+            InputError: the store was opened for reading, or its folder is not writable.
+        """
+        if self.read_only:
+            raise InputError(f"the store {self.path} was opened for reading only; nothing was written.")
+        with writer_lock(self.path / "store.lock", command, wait):
+            blobs.remove_partial(self._blobs)
+            snapshot.remove_partial(self._snapshot.parent)
+            self._writing = True
+            if self._database.exists():
+                self._publisher.soon()  # a killed writer may have committed what it could not publish
+            try:
+                yield
+            finally:
+                try:
+                    self._publisher.flush()
+                finally:
+                    self._writing = False
+
+    def publish(self) -> None:
+        """Publish at once what was committed; needed only by a writer that wants others to see it now."""
+        self._publisher.flush()
+
+    # Runs
+
+    def begin_run(self, run: RunRecord) -> None:
+        """Record a run, or that a known run goes on."""
+        with self._transaction() as opened:
+            lineage.save_run(opened, run)
+
+    def finish_run(self, run_id: str, status: RunStatus) -> None:
+        """Record how a run ended."""
+        with self._transaction() as opened:
+            lineage.set_status(opened, run_id, status)
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return one run; `InputError` when there is none with this id."""
+        with self._reading() as opened:
+            return lineage.select_run(opened, run_id)
+
+    def runs(self) -> list[RunRecord]:
+        """Return all runs, the oldest first."""
+        with self._reading() as opened:
+            return lineage.select_runs(opened)
+
+    def latest_run(self) -> RunRecord | None:
+        """Return the run that was created last, or None."""
+        runs = self.runs()
+        return runs[-1] if runs else None
+
+    # Stages
+
+    def find(self, stage_key: str) -> Artifact | None:
+        """Return the artifact of a finished stage with this key whose blob, if any, is there; else None."""
+        with self._reading() as opened:
+            found = lineage.select_by_key(opened, stage_key)
+        whole = (item for item in found if item.blob is None or (self._blobs / item.blob).is_dir())
+        return next(whole, None)
+
+    def stage_runs(self, run_id: str) -> list[StageRun]:
+        """Return the finished stages of a run, by round and then in the order in which they were recorded."""
+        with self._reading() as opened:
+            return lineage.select_stage_runs(opened, run_id)
+
+    def artifact(self, artifact_id: str) -> Artifact:
+        """Return one artifact; `InputError` when there is none with this id."""
+        with self._reading() as opened:
+            lineage.row_counts(opened, artifact_id)
+            return lineage.select_artifacts(opened, [artifact_id])[0]
+
+    def commit(
+        self, stage_run: StageRun, kind: str, rows: Mapping[str, Sequence[Record]], blob: str | None = None
+    ) -> Artifact:
+        """Store what a stage produced and that it is done: both or, on any failure, neither.
+
+        An artifact with the same content is stored once, whichever run produced it. A stage run of the same
+        run, round and stage is replaced.
+
+        Args:
+            stage_run: the execution; `artifact_id` and `status` are filled in here.
+            kind: what the artifact is, for instance `episodes`.
+            rows: records by table name, see `ROW_NAMES`. Episodes fill `turn`, contexts fill `context_skill`.
+            blob: content hash from `put_blob`, or None.
+
+        Raises:
+            IntegrityError: unknown table, wrong record type, missing blob or input, or no `writer`.
+            InputError: unknown run, or the disk is full.
+        """
+        lineage.check_tables(rows)
+        if blob is not None:
+            self.blob(blob)
+        made = Artifact(id=artifact_id(kind, rows, blob), kind=kind, blob=blob, summary=stage_run.summary)
+        done = stage_run.model_copy(update={"artifact_id": made.id, "status": "done"})
+        with self._transaction() as opened:
+            kept = lineage.save_artifact(opened, made, rows)
+            lineage.save_stage_run(opened, done)
+        return kept
+
+    def reuse(self, stage_run: StageRun, artifact: Artifact) -> None:
+        """Record a stage run whose artifact was found in the store.
+
+        A run that already holds this stage with this key is left as it is, so that resuming does not
+        overwrite when and where the stage was computed.
+        """
+        self._require_writer()
+        for known in self.stage_runs(stage_run.run_id):
+            place = (known.round, known.stage, known.key, known.artifact_id)
+            if place == (stage_run.round, stage_run.stage, stage_run.key, artifact.id):
+                return
+        with self._transaction() as opened:
+            origin = stage_run.reused_from or lineage.first_run_of(opened, stage_run.key, artifact.id)
+            changes = {"artifact_id": artifact.id, "status": "done", "reused_from": origin}
+            lineage.row_counts(opened, artifact.id)
+            lineage.save_stage_run(opened, stage_run.model_copy(update=changes))
+
+    # Rows
+
+    def rows(self, artifact_id: str, table: str) -> list[Any]:
+        """Return the records of one table of an artifact, as they were committed.
+
+        Raises:
+            InputError: no such artifact.
+        """
+        with self._reading() as opened:
+            lineage.row_counts(opened, artifact_id)
+            return select_rows(opened, artifact_id, table)
+
+    def tasks(self, artifact_id: str) -> list[TaskSpec]:
+        """Return the tasks of an artifact, or those of its panel when it holds no others."""
+        return self.rows(artifact_id, "task") or self.rows(artifact_id, "panel")
+
+    def episodes(self, artifact_id: str) -> list[Episode]:
+        """Return the episodes of an artifact."""
+        return self.rows(artifact_id, "episode")
+
+    def contexts(self, artifact_id: str) -> list[TeacherContext]:
+        """Return the teacher contexts of an artifact."""
+        return self.rows(artifact_id, "teacher_context")
+
+    def scores(self, artifact_id: str) -> list[TokenScores]:
+        """Return the token scores of an artifact."""
+        return self.rows(artifact_id, "token_score")
+
+    def skills(self, artifact_id: str) -> list[Skill]:
+        """Return the skills of a bank."""
+        return self.rows(artifact_id, "skill")
+
+    def policy(self, artifact_id: str) -> PolicyRecord:
+        """Return the policy of an artifact; `IntegrityError` unless it holds exactly one."""
+        found: list[PolicyRecord] = self.rows(artifact_id, "policy")
+        if len(found) != 1:
+            raise IntegrityError(f"artifact {artifact_id} holds {len(found)} policies; expected one.")
+        return found[0]
+
+    def updates(self, artifact_id: str) -> list[UpdateReport]:
+        """Return the optimiser steps of an artifact."""
+        return self.rows(artifact_id, "update_step")
+
+    def evaluations(self, artifact_id: str) -> list[PanelResult]:
+        """Return the panel results of an artifact."""
+        return self.rows(artifact_id, "evaluation")
+
+    def verdicts(self, artifact_id: str) -> list[Verdict]:
+        """Return the verdicts of an artifact."""
+        return self.rows(artifact_id, "verdict")
+
+    def comparisons(self, artifact_id: str) -> list[Comparison]:
+        """Return the comparisons of an artifact."""
+        return self.rows(artifact_id, "comparison")
+
+    # Files and queries
+
+    def put_blob(self, folder: Path) -> str:
+        """Store a copy of a folder and return its content hash; see `blobs.put_blob`."""
+        self._require_writer()
+        return blobs.put_blob(self._blobs, folder)
+
+    def blob(self, digest: str) -> Path:
+        """Return the folder of a blob; `IntegrityError` when the store does not hold it."""
+        return blobs.blob_path(self._blobs, digest)
+
+    def pin(self, policy_id: str, note: str = "") -> str:
+        """Keep a policy's weights in every prune and return its whole id; see `prune.pin_policy`."""
+        with self._transaction() as opened:
+            return prune.pin_policy(opened, policy_id, note)
+
+    def unpin(self, policy_id: str) -> None:
+        """Take a pin off again; `InputError` when there is none."""
+        with self._transaction() as opened:
+            prune.unpin_policy(opened, policy_id)
+
+    def prune(
+        self, keep: Collection[prune.Keep] = prune.KEEP, *, dry_run: bool = False
+    ) -> prune.PruneReport:
+        """Remove weights and score files that nobody needs, see `prune.plan_prune`; all rows stay.
+
+        Pinned policies, and whatever an unfinished run needs to go on, are kept in any case. A stage whose
+        files are gone is computed again when it is asked for.
+
+        Args:
+            keep: which blobs of each run to keep: its `best` policy, its `last` policy and scores.
+            dry_run: only report; needs no `writer`.
+        """
+        if dry_run:
+            with self._reading() as opened:
+                return prune.plan_prune(opened, self._blobs, keep, dry_run)
+        with self._transaction() as opened:
+            report = prune.plan_prune(opened, self._blobs, keep, dry_run)
+            prune.record_prune(opened, report)
+        prune.remove_blobs(self._blobs, report)
+        return report
+
+    def export(self, folder: Path) -> Manifest:
+        """Write the latest published state as Parquet and blobs into a new folder; see `export_store`."""
+        self._publisher.flush()
+        if self._snapshot.exists():
+            return export_store(self._snapshot, self._blobs, folder)
+        with PROCESS_LOCK:
+            return export_store(self._database, self._blobs, folder)
+
+    def query(self, sql: str) -> pa.Table:
+        """Run one reading SQL statement on the latest published state; see `sql.read_query`."""
+        self._publisher.flush()
+        if self._snapshot.exists():
+            return read_query(self._snapshot, sql)
+        with PROCESS_LOCK:
+            return read_query(self._database, sql)
+
+    def verify(self) -> list[str]:
+        """Return one sentence for every fault: all hashes computed again, all references followed."""
+        with self._reading() as opened:
+            return faults(opened, self._blobs)
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with connection(self._database, read_only=True) as opened:
+            yield opened
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        self._require_writer()
+        with connection(self._database, read_only=False) as opened:
+            opened.begin()
+            yield opened
+            opened.commit()
+            # Only a file without a write-ahead log can be copied.
+            opened.execute("CHECKPOINT")
+        self._publisher.soon()
+
+    def _require_writer(self) -> None:
+        if not self._writing:
+            raise IntegrityError("this changes the store, which only `with store.writer(...)` may do.")

@@ -1,0 +1,46 @@
+"""Demonstrations of an environment as rows of tokens for the warm start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sdar.envs.household.demonstrations import Demonstration
+from sdar.policy.dialogue import Dialogue
+from sdar.policy.scoring import Row
+from sdar.policy.warmstart import Lesson
+
+OTHER_TOKENS = 0.2
+"""Weight of tokens that are no action."""
+
+
+def texts(demonstration: Demonstration) -> Iterator[str]:
+    """Yield the pieces of text that the dialogue encodes one by one."""
+    if demonstration.block:
+        yield demonstration.block
+    yield demonstration.goal
+    for turn in demonstration.turns:
+        yield turn.observation
+        yield turn.action
+
+
+def encode_demonstration(dialogue: Dialogue, demonstration: Demonstration, max_tokens: int) -> Lesson:
+    """Return the row of a demonstration with the weight of each token.
+
+    Demonstrated actions have weight 1, detours 0. All other tokens have a small weight: predicting
+    observations, which repeat names from actions, is what teaches a small model to copy.
+
+    Turns that would exceed `max_tokens` are left out.
+    """
+    ids = dialogue.prompt(demonstration.goal, demonstration.turns[0].observation, demonstration.block)
+    weights = [OTHER_TOKENS] * len(ids)
+    for index, turn in enumerate(demonstration.turns):
+        observation = dialogue.observation(turn.observation) if index else []
+        action = dialogue.action(turn.action)
+        if len(ids) + len(observation) + len(action) > max_tokens:
+            break
+        ids = [*ids, *observation, *action]
+        weights += [OTHER_TOKENS] * len(observation) + [float(turn.learn)] * len(action)
+    positions = np.arange(1, len(ids), dtype=np.int32)
+    return Lesson(Row(np.array(ids, dtype=np.int32), positions), np.array(weights[1:], dtype=np.float32))

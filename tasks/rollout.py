@@ -1,0 +1,169 @@
+"""Plays episodes: a batch of environments in lock-step with a batch of conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sdar.envs.base import Environment
+from sdar.envs.registry import EnvironmentFactory
+from sdar.policy.dialogue import Dialogue
+from sdar.policy.sampler import SampledAction, Sampler
+from sdar.schemas.config import EnvironmentConfig
+from sdar.schemas.keys import content_hash
+from sdar.schemas.records import Episode, StopReason, TaskSpec, Turn
+from sdar.schemas.seeds import generator
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One episode to play: `sample` counts the episodes of a group, `seed` drives the policy's choices.
+
+    `block` is skill text for the prompt, empty for the student.
+    """
+
+    task: TaskSpec
+    group: int
+    sample: int
+    seed: int
+    block: str = ""
+
+
+@dataclass(frozen=True)
+class RolloutLimits:
+    """Temperature and limits of a batch of episodes."""
+
+    temperature: float
+    max_steps: int
+    max_tokens: int
+    max_action_tokens: int
+
+
+@dataclass
+class _Playing:
+    """An episode under way."""
+
+    assignment: Assignment
+    environment: Environment
+    observation: str
+    ids: list[int]
+    new: list[int]
+    prompt_length: int
+    action_mask: list[bool]
+    logprobs: list[float]
+    turns: list[Turn] = field(default_factory=list)
+    stop: StopReason | None = None
+    success: bool = False
+    error: str | None = None
+
+
+def roll_out(
+    factory: EnvironmentFactory,
+    config: EnvironmentConfig,
+    dialogue: Dialogue,
+    sampler: Sampler,
+    assignments: Sequence[Assignment],
+    limits: RolloutLimits,
+) -> list[Episode]:
+    """Play one episode per assignment and return them in the same order.
+
+    An error inside an environment ends its episode with a stop reason and the message; the others go on.
+    """
+    playing = [_begin(factory(config), dialogue, assignment) for assignment in assignments]
+    draws = limits.max_steps * limits.max_action_tokens
+    uniforms = np.stack([generator(a.seed, "actions").random(draws) for a in assignments])
+    conversations = sampler.start(uniforms, limits.temperature)
+    running = [i for i, episode in enumerate(playing) if episode.stop is None]
+    while running:
+        actions = conversations.act(running, [playing[i].new for i in running])
+        for i, action in zip(running, actions, strict=True):
+            _advance(playing[i], action, dialogue, limits)
+        running = [i for i in running if playing[i].stop is None]
+    return [_finish(episode, sampler.engine, limits.temperature) for episode in playing]
+
+
+def _begin(environment: Environment, dialogue: Dialogue, assignment: Assignment) -> _Playing:
+    error = None
+    try:
+        observation = environment.reset(assignment.task, assignment.task.seed)
+    except Exception as fault:  # any fault of a world is data about that episode
+        observation, error = "", f"{type(fault).__name__}: {fault}"
+    ids = dialogue.prompt(assignment.task.goal, observation, assignment.block)
+    return _Playing(
+        assignment=assignment,
+        environment=environment,
+        observation=observation,
+        ids=list(ids),
+        new=list(ids),
+        prompt_length=len(ids),
+        action_mask=[False] * len(ids),
+        logprobs=[0.0] * len(ids),
+        stop=StopReason.ENVIRONMENT_ERROR if error else None,
+        error=error,
+    )
+
+
+def _advance(episode: _Playing, action: SampledAction, dialogue: Dialogue, limits: RolloutLimits) -> None:
+    """Take a sampled action in the world and prepare the next observation's tokens."""
+    start = len(episode.ids)
+    episode.ids += action.ids
+    episode.action_mask += [True] * len(action.ids)
+    episode.logprobs += action.logprobs
+    text = dialogue.decode(action.ids)
+    try:
+        result = episode.environment.step(text)
+    except Exception as fault:
+        episode.stop, episode.error = StopReason.ENVIRONMENT_ERROR, f"{type(fault).__name__}: {fault}"
+        episode.turns.append(_turn(episode, text, 0.0, False, start))
+        return
+    episode.turns.append(_turn(episode, text, result.reward, result.valid and action.complete, start))
+    episode.observation, episode.success = result.observation, result.success
+    episode.new = dialogue.observation(result.observation)
+    if result.done:
+        episode.stop = StopReason.SUCCESS if result.success else StopReason.FAILURE
+    elif len(episode.turns) >= limits.max_steps:
+        episode.stop = StopReason.MAX_STEPS
+    elif len(episode.ids) + len(episode.new) + limits.max_action_tokens > limits.max_tokens:
+        episode.stop = StopReason.MAX_TOKENS
+    else:
+        episode.ids += episode.new
+        episode.action_mask += [False] * len(episode.new)
+        episode.logprobs += [0.0] * len(episode.new)
+
+
+def _turn(episode: _Playing, text: str, reward: float, valid: bool, start: int) -> Turn:
+    return Turn(
+        index=len(episode.turns),
+        observation=episode.observation,
+        action=text,
+        reward=reward,
+        valid=valid,
+        start=start,
+        end=len(episode.ids),
+    )
+
+
+def _finish(episode: _Playing, engine: str, temperature: float) -> Episode:
+    assignment = episode.assignment
+    identity = [assignment.task.id, assignment.seed, assignment.sample, temperature, episode.ids]
+    return Episode(
+        id=content_hash(identity)[:20],
+        task_id=assignment.task.id,
+        task_type=assignment.task.type,
+        group=assignment.group,
+        sample=assignment.sample,
+        seed=assignment.seed,
+        turns=tuple(episode.turns),
+        prompt_length=episode.prompt_length,
+        token_ids=np.array(episode.ids, dtype=np.int32),
+        action_mask=np.array(episode.action_mask, dtype=np.bool_),
+        sampler_logprobs=np.array(episode.logprobs, dtype=np.float32),
+        episode_return=sum(turn.reward for turn in episode.turns),
+        success=episode.success,
+        stop_reason=episode.stop or StopReason.MAX_STEPS,
+        error=episode.error,
+        engine=engine,
+        temperature=temperature,
+    )

@@ -1,0 +1,103 @@
+"""What a stage is: a plain function with a name, a version, and the configuration and inputs it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sdar.policy.model import Policy, load_policy
+from sdar.schemas.config import RunConfig
+from sdar.schemas.lineage import Summary
+from sdar.schemas.records import Record
+from sdar.storage import Store
+
+
+@dataclass(frozen=True)
+class StageOutput:
+    """What a stage computed: rows by table, optionally a folder of files, and figures worth showing."""
+
+    kind: str
+    rows: Mapping[str, Sequence[Record]]
+    summary: Summary = field(default_factory=dict)
+    folder: Path | None = None
+
+
+@dataclass
+class PolicyShelf:
+    """Loaded policies by artifact id: the last few stay in memory, so that stages do not load them again."""
+
+    store: Store
+    device: str
+    size: int = 3
+    _loaded: dict[tuple[str, str], Policy] = field(default_factory=dict)
+
+    def get(self, artifact_id: str, blob: str, part: str = "") -> Policy:
+        """Return a policy; `part` names a sub-folder of the artifact's files, such as the EMA teacher."""
+        key = (artifact_id, part)
+        policy = self._loaded.pop(key, None) or load_policy(self.store.blob(blob) / part, self.device)
+        self._loaded[key] = policy
+        while len(self._loaded) > self.size:
+            del self._loaded[next(iter(self._loaded))]
+        return policy
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """Everything that a stage may read.
+
+    `artifacts` maps roles to artifact ids and `blobs` the same roles to the hashes of their files; `scratch`
+    is an empty folder for files to store; `minutes` is the run's wall time so far.
+    """
+
+    config: RunConfig
+    round: int
+    seed: int
+    store: Store
+    shelf: PolicyShelf
+    artifacts: Mapping[str, str]
+    blobs: Mapping[str, str]
+    scratch: Path
+    minutes: float = 0.0
+
+    def policy(self, role: str = "policy", part: str = "") -> Policy:
+        """Return the policy of a role, in evaluation mode; it must not be changed."""
+        return self.shelf.get(self.artifacts[role], self.blobs[role], part)
+
+    def folder(self, role: str) -> Path:
+        """Return the stored files of a role; they must not be changed."""
+        return self.store.blob(self.blobs[role])
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline.
+
+    Attributes:
+        name: as shown to users.
+        version: raised whenever the stage computes something else; part of the stage key.
+        reads: dotted configuration paths, a section or a single field; part of the stage key.
+        run: the function.
+        seeded: whether the run's seed and the round enter; False for what all runs share.
+        fingerprint: hashes of files outside the store that the stage reads, by name; part of the stage key.
+    """
+
+    name: str
+    version: int
+    reads: tuple[str, ...]
+    run: Callable[[StageInputs], StageOutput]
+    seeded: bool = True
+    fingerprint: Callable[[RunConfig], Mapping[str, str]] | None = None
+
+
+def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:
+    """Return what the stage reads from outside the store: configuration by dotted path, and file hashes."""
+    values: dict[str, Any] = config.model_dump(mode="json")
+    found: dict[str, Any] = dict(stage.fingerprint(config)) if stage.fingerprint else {}
+    for path in stage.reads:
+        value: Any = values
+        for part in path.split("."):
+            value = value[part]
+        found[path] = value
+    return found

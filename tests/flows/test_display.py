@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sdar.flows.display import Closing, JsonLines, LiveTable, PlainLines, cell, close, open_watch, time_left
+from sdar.flows.improve import run_rounds
+from sdar.flows.output import render
+from sdar.schemas.records import Verdict
+
+ROW: dict[str, Any] = {
+    "round": 3,
+    "success": 0.5,
+    "low": 0.404,
+    "high": 0.596,
+    "gap": 0.1234,
+    "kl": None,
+    "seconds": 2.0,
+}
+
+
+class Report:
+    """A stage report by hand."""
+
+    stage, round, artifact_id, reused, seconds = "evaluate", 3, "a" * 64, False, 1.25
+    summary: dict[str, float | str] = {"success": 0.5, "low": 0.404, "high": 0.596, "policy": "b" * 64}  # noqa: RUF012
+
+
+def _verdict(stop: bool, round: int = 3) -> Verdict:
+    return Verdict(
+        round=round,
+        stop=stop,
+        reason="target",
+        sentence="The target was reached.",
+        best_policy="b" * 64,
+        best_round=3,
+        best_success=0.5,
+    )
+
+
+def test_cells_carry_intervals_and_dashes() -> None:
+    assert cell(ROW, "success") == "50.0 % [40.4, 59.6]"
+    assert cell({"success": 1.0}, "success") == "100.0 %"
+    assert cell(ROW, "gap") == "+0.123"
+    assert cell(ROW, "kl") == "-"
+    assert cell(ROW, "entropy") == "-"
+    assert cell({"kl": float("nan")}, "kl") == "nan"
+
+
+def test_time_left_is_the_mean_round_times_the_rounds_left() -> None:
+    assert time_left(0, 10, 5.0) == "-"
+    assert time_left(4, 10, 20.0) == "30 s"
+    assert time_left(1, 21, 9.0) == "3 min 00 s"
+    assert time_left(10, 10, 20.0) == "0 s"
+
+
+def test_plain_lines_show_one_stage_a_line() -> None:
+    stream = io.StringIO()
+    PlainLines(stream).finished(Report(), [ROW])
+    expected = "round   3  evaluate                 1.2 s  success=50.0 % [40.4, 59.6]  policy=bbbbbbbbbbbb\n"
+    assert stream.getvalue() == expected
+
+
+def test_json_lines_have_one_object_a_stage() -> None:
+    stream = io.StringIO()
+    JsonLines(stream).finished(Report(), [ROW])
+    line = json.loads(stream.getvalue())
+    assert line == {
+        "event": "stage",
+        "round": 3,
+        "stage": "evaluate",
+        "artifact_id": "a" * 64,
+        "reused": False,
+        "seconds": 1.25,
+        "summary": Report.summary,
+    }
+
+
+def test_a_pipe_gets_plain_lines_and_json_is_json() -> None:
+    with open_watch(3, stream=io.StringIO()) as watch:
+        assert isinstance(watch, PlainLines)
+    with open_watch(3, as_json=True, stream=io.StringIO()) as watch:
+        assert isinstance(watch, JsonLines)
+
+
+def test_the_live_table_shows_rounds_stage_and_time_left() -> None:
+    now = [100.0]
+    table = LiveTable(rounds=4, clock=lambda: now[0])
+    table.started("evaluate", 3)
+    now[0] = 110.0
+    table.finished(Report(), [ROW])
+    table.started("collect", 4)
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table.render())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "50.0 % [40.4, 59.6]" in text
+    assert "round 4: collect" in text
+    assert "at most 1 s left" in text  # round 3 took 1.25 s, and round 4 is the last
+
+
+def test_the_closing_summary_names_policy_verdict_and_next_commands() -> None:
+    stream = io.StringIO()
+    closing = Closing("run-1", "my-store", "my-store/blobs/x", _verdict(True), [ROW])
+    close(closing, stream=stream)
+    text = stream.getvalue()
+    for part in ("The target was reached.", "b" * 64, "my-store/blobs/x", "50.0 % [40.4, 59.6]", "sdar sql"):
+        assert part in text
+
+
+def test_the_closing_json_has_the_verdict_and_no_nan() -> None:
+    stream = io.StringIO()
+    rows: list[dict[str, Any]] = [ROW, {"round": 4, "kl": float("nan")}]
+    close(Closing("run-1", "s", "p", _verdict(True), rows), as_json=True, stream=stream)
+    final = json.loads(stream.getvalue())
+    assert final["event"] == "run"
+    assert final["verdict"]["best_policy"] == "b" * 64
+    assert final["best"] == {"success": 0.5, "low": 0.404, "high": 0.596}
+    assert final["rounds"][1]["kl"] is None
+
+
+def test_rounds_go_on_until_the_verdict_says_stop() -> None:
+    class Session:
+        run_id, verdict = "run-1", None
+
+        def plan(self, round: int) -> tuple[str, ...]:
+            return ("a", "decide") if round % 2 == 0 else ("a",)
+
+        def execute(self, stage: str, round: int) -> Any:
+            raise AssertionError("the flow executes stages, not run_rounds")
+
+        def table(self) -> list[dict[str, Any]]:
+            return []
+
+    session = Session()
+    seen: list[tuple[str, int]] = []
+    published: list[int] = []
+
+    def execute(stage: str, round: int) -> None:
+        seen.append((stage, round))
+        if stage == "decide":
+            session.verdict = _verdict(stop=round == 2)  # type: ignore[assignment]
+
+    run_rounds(session, execute, published.append)
+    assert seen == [("a", 0), ("decide", 0), ("a", 1), ("a", 2), ("decide", 2)]
+    assert published == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("table", "n  text\n-  ----\n1  a b"),
+        ("csv", 'n,text\n1,"a\nb"'),
+        ("json", '[{"n": 1, "text": "a\\nb"}]'),
+    ],
+)
+def test_query_results_in_each_format(form: Any, expected: str) -> None:
+    assert render(["n", "text"], [{"n": 1, "text": "a\nb"}], form) == expected
+
+
+def test_an_empty_result_keeps_its_header() -> None:
+    assert render(["n"], [], "table") == "n\n-"
+    assert render(["n"], [], "csv") == "n"
+    assert render(["n"], [], "json") == "[]"

@@ -1,0 +1,137 @@
+"""One real server: it answers, it is quiet, and it dies with its parent however that ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdar.flows.server import Server, ServerError, prefect_server, wait_until_ready
+
+SCRIPT = Path(__file__).with_name("fake_run.py")
+
+
+@contextmanager
+def _run(home: Path, mode: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], Any]]]:
+    """Start a run; the second value reads its next line of JSON."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_API")}
+    command = [sys.executable, str(SCRIPT), str(home), mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        lines = process.stdout
+        try:
+            yield process, lambda: json.loads(lines.readline())
+        finally:
+            process.kill()
+
+
+def _states(home: Path) -> dict[str, int]:
+    """Number of task runs by state, read from the server's database after it ended."""
+    database = home / "prefect.db"
+    if not database.exists():
+        return {}
+    with closing(sqlite3.connect(database)) as connection:
+        return dict(connection.execute("SELECT state_name, count(*) FROM task_run GROUP BY 1"))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def _gone_within(pid: int, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not _alive(pid)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One server home for all runs: only the first of them pays for the database."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+def _ended(process: subprocess.Popen[str], server: int, since: float) -> int:
+    """Return the exit code of a run that ended, with its server, within five seconds."""
+    code = process.wait(10)
+    assert _gone_within(server, since + 5 - time.monotonic())
+    return code
+
+
+def test_a_run_is_recorded_and_its_server_ends_with_it(home: Path) -> None:
+    with _run(home, "finish") as (process, read):
+        server = read()["pid"]
+        stages = [read() for _ in range(3 + 4 + 4)]
+        assert [(line["stage"], line["round"]) for line in stages[:4]] == [
+            ("bootstrap", 0),
+            ("evaluate", 0),
+            ("decide", 0),
+            ("collect", 1),
+        ]
+        assert read() == {"flows": [["run-1", "Completed"]], "rounds": [1, 2, 3]}
+        assert _ended(process, server, time.monotonic()) == 0
+    assert _states(home) == {"Completed": 11}
+
+
+def test_no_server_outlives_a_killed_run(home: Path) -> None:
+    with _run(home, "wait") as (process, read):
+        server = read()["pid"]
+        while "waiting" not in read():
+            pass
+        assert _alive(server)
+        process.kill()
+        assert _ended(process, server, time.monotonic()) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_everything_within_five_seconds(home: Path, signum: signal.Signals) -> None:
+    with _run(home, "wait") as (process, read):
+        server = read()["pid"]
+        while "waiting" not in read():
+            pass
+        process.send_signal(signum)
+        assert _ended(process, server, time.monotonic()) == 128 + signum
+
+
+@pytest.mark.slow
+def test_a_failed_run_ends_at_once_and_is_recorded(home: Path) -> None:
+    before = _states(home).get("Failed", 0)
+    with _run(home, "fail") as (process, read):
+        server = read()["pid"]
+        while read()["stage"] != "decide":
+            pass
+        assert _ended(process, server, time.monotonic()) == 1
+    assert _states(home)["Failed"] == before + 1
+
+
+def test_a_given_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with prefect_server(tmp_path / "home") as server:
+        wait_until_ready(server)
+        assert server.process is None
+    assert not (tmp_path / "home").exists()
+    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
+
+
+def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("ImportError: no fastapi\n")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    with pytest.raises(ServerError, match="ImportError: no fastapi"):
+        wait_until_ready(Server("http://127.0.0.1:1/api", log, process), timeout=5)

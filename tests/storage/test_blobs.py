@@ -1,0 +1,58 @@
+"""Folders of files: stored once, whole or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from sdar.schemas.errors import InputError, IntegrityError
+from sdar.storage import folder_hash, open_store
+
+
+@pytest.fixture
+def folder(tmp_path):
+    inner = tmp_path / "weights" / "tokenizer"
+    inner.mkdir(parents=True)
+    (inner.parent / "w.bin").write_bytes(bytes(range(256)) * 5000)
+    (inner / "t.json").write_text("{}")
+    return inner.parent
+
+
+def test_stored_once_under_its_content(tmp_path, folder):
+    store = open_store(tmp_path / "s")
+    with store.writer("test"):
+        digest = store.put_blob(folder)
+        assert store.put_blob(folder) == digest
+    assert [path.name for path in (tmp_path / "s" / "blobs").iterdir()] == [digest]
+    assert (store.blob(digest) / "tokenizer" / "t.json").read_text() == "{}"
+    assert folder_hash(store.blob(digest)) == digest == folder_hash(folder)
+
+
+def test_hash_depends_on_names_and_bytes(folder):
+    before = folder_hash(folder)
+    (folder / "w.bin").rename(folder / "v.bin")
+    renamed = folder_hash(folder)
+    (folder / "v.bin").write_bytes(b"x")
+    assert len({before, renamed, folder_hash(folder)}) == 3
+
+
+def test_a_half_written_blob_is_never_picked_up(tmp_path, folder):
+    store = open_store(tmp_path / "s")
+    half = tmp_path / "s" / "blobs" / ".partial-killed"
+    half.mkdir()
+    (half / "w.bin").write_bytes(b"half")
+    assert store.verify() == []
+    with store.writer("test"):
+        assert not half.exists()
+        store.put_blob(folder)
+    assert store.verify() == []
+
+
+def test_nothing_to_store_and_nothing_found(tmp_path):
+    store = open_store(tmp_path / "s")
+    (tmp_path / "empty").mkdir()
+    with store.writer("test"):
+        for name in ("empty", "missing"):
+            with pytest.raises(InputError, match="not a folder with files"):
+                store.put_blob(tmp_path / name)
+    with pytest.raises(IntegrityError, match="no blob"):
+        store.blob("0" * 64)

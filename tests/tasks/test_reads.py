@@ -1,0 +1,76 @@
+"""What enters a stage's key is what the stage reads: no less, and nothing that does not exist."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from small_runs import SmallRun, inputs_of, small_config
+
+from sdar.schemas.config import RunConfig
+from sdar.tasks.registry import IRRELEVANT, STAGES
+from sdar.tasks.stage import read_fields
+
+
+def leaves(model: BaseModel, prefix: str = "") -> list[str]:
+    found = []
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        found += leaves(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else [prefix + name]
+    return found
+
+
+FIELDS = leaves(RunConfig())
+
+
+def covered(path: str, reads: tuple[str, ...] | dict[str, str]) -> bool:
+    return any(path == read or path.startswith(f"{read}.") for read in reads)
+
+
+@pytest.mark.parametrize("path", FIELDS)
+def test_every_field_is_read_by_a_stage_or_irrelevant_for_a_reason(path: str) -> None:
+    read = any(covered(path, stage.reads) for stage in STAGES.values())
+    assert read != (path in IRRELEVANT)
+
+
+def test_irrelevant_fields_exist_and_have_a_reason() -> None:
+    assert set(IRRELEVANT) <= set(FIELDS)
+    assert all(len(reason.split()) > 3 for reason in IRRELEVANT.values())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_fields_exist(stage: str, policy_path: Path) -> None:
+    spec = STAGES[stage]
+    assert set(spec.reads) <= set(read_fields(small_config(policy_path), spec))
+    for read in spec.reads:
+        assert any(covered(path, (read,)) for path in FIELDS)
+
+
+class Recorder:
+    """A configuration that remembers which settings were looked at."""
+
+    def __init__(self, part: BaseModel, seen: set[str], prefix: str = "") -> None:
+        self._part, self._seen, self._prefix = part, seen, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        path = self._prefix + name
+        if isinstance(value, BaseModel):
+            return Recorder(value, self._seen, f"{path}.")
+        self._seen.add(path)
+        return value
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_reads_only_what_it_declares(finished: SmallRun, stage: str, tmp_path: Path) -> None:
+    seen: set[str] = set()
+    number = max(number for number, name in finished.artifacts if name == stage)
+    given = inputs_of(finished, stage, number, tmp_path)
+    recorded = dataclasses.replace(given, config=Recorder(given.config, seen))  # type: ignore[arg-type]
+    STAGES[stage].run(recorded)
+    undeclared = {path for path in seen if not covered(path, STAGES[stage].reads) and path not in IRRELEVANT}
+    assert seen
+    assert undeclared == set()

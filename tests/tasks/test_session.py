@@ -1,0 +1,184 @@
+"""Whole small runs: reuse, resume, reproducibility, and every kind of teacher and divergence."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import SmallRun, learn, run_all, small_config, start
+
+from sdar.schemas.errors import CheckFailedError, InputError
+from sdar.schemas.lineage import StageRun
+from sdar.tasks import session as session_module
+from sdar.tasks.registry import STAGES, plan
+from sdar.tasks.stage import Stage, StageInputs, StageOutput
+
+
+def test_all_rounds_are_stored(finished: SmallRun) -> None:
+    config = finished.session.config
+    expected = [(number, stage) for number in range(3) for stage in plan(config, number)]
+    assert list(finished.artifacts) == expected
+    stored = finished.store.stage_runs(finished.session.run_id)
+    assert {(run.round, run.stage): run.artifact_id for run in stored} == finished.artifacts
+    assert not any(report.reused for report in finished.reports)
+    assert finished.store.verify() == []
+    assert finished.store.run(finished.session.run_id).status == "done"
+
+
+def test_the_verdict_ends_the_run_and_names_the_best_policy(finished: SmallRun) -> None:
+    verdict = finished.session.verdict
+    assert verdict is not None
+    assert (verdict.stop, verdict.reason, verdict.round) == (True, "rounds", 2)
+    folder = finished.session.best_policy_folder()
+    assert folder is not None
+    assert (folder / "model.safetensors").is_file()
+
+
+def test_the_table_has_one_row_a_round(finished: SmallRun) -> None:
+    table = finished.session.table()
+    assert [row["round"] for row in table] == [0, 1, 2]
+    assert all(row["low"] <= row["success"] <= row["high"] for row in (table[0], table[2]))
+    assert "success" not in table[1]  # an evaluation after every second round
+    assert all(row["collected_low"] <= row["collected"] <= row["collected_high"] for row in table[1:])
+    assert {"gap", "entropy", "gate_share", "kl", "tokens_per_second"} <= set(table[2])
+
+
+def test_the_same_configuration_computes_nothing_twice(
+    finished: SmallRun, policy_path: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.store.path, tmp_path / "store")
+    again = run_all(tmp_path / "store", small_config(policy_path))
+    assert all(report.reused for report in again.reports)
+    assert again.artifacts == finished.artifacts
+    assert again.session.run_id != finished.session.run_id
+    origins = {run.reused_from for run in again.store.stage_runs(again.session.run_id)}
+    assert origins == {finished.session.run_id}
+
+
+class PowerCutError(RuntimeError):
+    """What the tests let a stage raise."""
+
+
+def test_an_interrupted_run_resumes_to_the_same_artifacts(
+    finished: SmallRun, policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a second store with the same seed, so it also shows that a run is reproducible to the bit."""
+    broken = [(1, "score"), (2, "update")]
+
+    def break_once(inputs: StageInputs, spec: Stage) -> StageOutput:
+        output = spec.run(inputs)
+        if broken and (inputs.round, spec.name) == broken[0]:
+            broken.pop(0)
+            raise PowerCutError
+        return output
+
+    fragile = {
+        name: dataclasses.replace(spec, run=lambda inputs, spec=spec: break_once(inputs, spec))
+        for name, spec in STAGES.items()
+    }
+    monkeypatch.setattr(session_module, "STAGES", fragile)
+    config = small_config(policy_path)
+    with pytest.raises(PowerCutError):
+        run_all(tmp_path / "store", config)
+    with pytest.raises(PowerCutError):
+        run_all(tmp_path / "store", config, resume="latest")
+    ended = run_all(tmp_path / "store", config, resume="latest")
+    assert not broken
+    assert ended.artifacts == finished.artifacts
+    assert ended.session.run_id == finished.session.run_id
+    assert next((r.round, r.stage) for r in ended.reports if not r.reused) == (2, "update")
+    assert len(ended.store.runs()) == 1
+
+
+def test_another_seed_is_another_run(finished: SmallRun, policy_path: Path, tmp_path: Path) -> None:
+    other = learn(tmp_path / "store", small_config(policy_path, seed=1), 1)
+    same = {place for place, artifact in other.artifacts.items() if artifact == finished.artifacts[place]}
+    assert same == {(0, "bootstrap"), (0, "bank")}
+
+
+def test_a_stage_without_its_inputs_is_refused(policy_path: Path, tmp_path: Path) -> None:
+    store, session = start(tmp_path / "store", small_config(policy_path))
+    with store.writer("test"), pytest.raises(InputError, match="score of round 1 needs bootstrap of round 0"):
+        session.execute("score", 1)
+
+
+def test_there_is_nothing_to_resume_in_an_empty_store(policy_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no run to resume; start one with `sdar run`"):
+        start(tmp_path / "store", small_config(policy_path), resume="latest")
+
+
+def test_a_resumed_run_keeps_its_own_configuration(
+    finished: SmallRun, policy_path: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.store.path, tmp_path / "store")
+    other = small_config(policy_path, {"rollout": {"tasks": 5}})
+    _, session = start(tmp_path / "store", other, resume=finished.session.run_id)
+    assert session.config == finished.session.config
+
+
+@pytest.fixture(scope="session")
+def variants(finished: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the finished store, so that the variants share its episodes."""
+    path = tmp_path_factory.mktemp("variants") / "store"
+    shutil.copytree(finished.store.path, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("sdar", "update"),
+    [
+        ({"teacher": "live", "divergence": "sampled", "gate": "gap"}, {}),
+        (
+            {"teacher": "frozen", "divergence": "sampled_reverse_kl", "gate": "entropy"},
+            {"kl_coefficient": 0.1},
+        ),
+        ({"teacher": "live", "divergence": "reverse_kl", "gate": "soft_or"}, {"entropy_coefficient": 0.1}),
+        ({"teacher": "frozen", "divergence": "forward_kl", "gate": "none"}, {"aggregation": "sequence_mean"}),
+        ({"coefficient": 0.0}, {"aggregation": "sequence_sum"}),
+    ],
+)
+def test_every_teacher_and_divergence_runs_a_round(
+    variants: Path, policy_path: Path, sdar: dict[str, str], update: dict[str, float]
+) -> None:
+    run = learn(variants, small_config(policy_path, {"sdar": sdar, "update": update}), 1)
+    reports = run.store.updates(run.artifacts[1, "update"])
+    assert len(reports) == 2
+    assert all(np.isfinite(report.loss) and report.gradient_norm >= 0 for report in reports)
+    assert (
+        run.store.policy(run.artifacts[1, "update"]).id != run.store.policy(run.artifacts[0, "bootstrap"]).id
+    )
+    kl = [report.kl for report in reports]
+    assert any(kl) == bool(update.get("kl_coefficient"))
+
+
+def test_the_ema_teacher_lies_between_policy_0_and_the_live_one(variants: Path, policy_path: Path) -> None:
+    config = small_config(policy_path, {"sdar": {"teacher": "ema", "ema_rate": 0.75}})
+    run = learn(variants, config, 2)
+
+    def weights(number: int, part: str = "") -> np.ndarray:
+        place = (number, "update") if number else (0, "bootstrap")
+        blob = run.store.artifact(run.artifacts[place]).blob
+        assert blob is not None
+        policy = run.session.shelf.get(run.artifacts[place], blob, part)
+        return next(iter(policy.model.parameters())).detach().numpy()
+
+    first = 0.75 * weights(0) + 0.25 * weights(1)
+    np.testing.assert_allclose(weights(1, "ema"), first, atol=1e-6)
+    np.testing.assert_allclose(weights(2, "ema"), 0.75 * first + 0.25 * weights(2), atol=1e-6)
+    assert not np.allclose(weights(1), weights(0), atol=1e-5)
+
+
+def test_a_stage_that_fails_leaves_nothing(variants: Path, policy_path: Path) -> None:
+    config = small_config(policy_path, {"checks": {"logprob_tolerance": 1e-12}})
+    store, session = start(variants, config)
+    with store.writer("test"):
+        for number, stage in [(0, "bootstrap"), (0, "bank"), (1, "collect"), (1, "retrieve")]:
+            session.execute(stage, number)
+        with pytest.raises(CheckFailedError, match="tolerance 1e-12"):
+            session.execute("score", 1)
+    stored: list[StageRun] = store.stage_runs(session.run_id)
+    assert "score" not in {run.stage for run in stored}
+    assert store.verify() == []
