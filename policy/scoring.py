@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 
 from sdar.policy.model import output_head, run_decoder
 
-TOKEN_BUDGET = 8192
-"""Padded tokens of one forward pass."""
+TOKEN_BUDGETS = {"cpu": 2048, "cuda": 65_536}
+"""Padded tokens of one forward pass by device: on a CPU small passes stay in its caches and pad less."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Packed:
     hidden: torch.Tensor
 
 
-def pack(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[list[int]]:
+def pack(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Group row indices, longest first, so that rows times longest row stays within the budget.
 
     A row that is longer than the budget gets a group of its own.
@@ -54,11 +54,12 @@ def pack(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[list[int]]:
     return groups
 
 
-def forward_rows(model: PreTrainedModel, rows: Sequence[Row], budget: int = TOKEN_BUDGET) -> Iterator[Packed]:
+def forward_rows(model: PreTrainedModel, rows: Sequence[Row], budget: int | None = None) -> Iterator[Packed]:
     """Run the model over rows and yield the hidden states that predict the scored tokens.
 
     Rows are padded on the right: under causal attention no scored token sees padding, so no mask is needed.
     """
+    budget = budget or TOKEN_BUDGETS[model.device.type]
     for group in pack([len(row.token_ids) for row in rows], budget):
         width = max(len(rows[i].token_ids) for i in group)
         tokens = np.zeros((len(group), width), dtype=np.int64)

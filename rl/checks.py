@@ -54,7 +54,7 @@ def check_logprob_agreement(
     if sampler.shape != learner.shape:
         raise CheckFailedError(
             f"engine {engine} reported log-probs of shape {sampler.shape}, the learner {learner.shape}; they "
-            "must cover the same action tokens. Collect the round again: sdar stage collect --force"
+            "must cover the same action tokens. Collect the round again: sdar stage collect --round N --force"
         )
     if sampler.size == 0:
         return LogprobAgreement(0.0, 0.0)
@@ -67,8 +67,8 @@ def check_logprob_agreement(
             f"{difference[worst]:.3g}, tolerance {tolerance:g}. Worst token: {describe(worst)}, sampler "
             f"{sampler[worst]:.6g}, learner {learner[worst]:.6g}; mean difference {difference.mean():.3g} "
             f"over {sampler.size} tokens. Other weights, another temperature or another precision sampled. "
-            "Collect again at the current weights (sdar stage collect --force); for a low-precision engine "
-            "raise checks.logprob_tolerance."
+            "Collect again at the current weights (sdar stage collect --round N --force); for a "
+            "low-precision engine raise checks.logprob_tolerance."
         )
     return LogprobAgreement(float(difference.max()), float(difference.mean()))
 
@@ -91,7 +91,7 @@ def check_same_actions(
     if student_ids.shape != teacher_ids.shape:
         raise CheckFailedError(
             f"the student's row has {student_ids.size} action tokens, the teacher's {teacher_ids.size}; they "
-            "must be the same tokens. Build the contexts again: sdar stage retrieve --force"
+            "must be the same tokens. Build the contexts again: sdar stage retrieve --round N --force"
         )
     differing = np.flatnonzero(student_ids != teacher_ids)
     if differing.size:
@@ -99,7 +99,7 @@ def check_same_actions(
         raise CheckFailedError(
             f"{differing.size} of {student_ids.size} action tokens differ between student and teacher, first "
             f"{describe(first)}: id {student_ids[first]} against {teacher_ids[first]}; they must be equal. "
-            "Build the contexts again: sdar stage retrieve --force"
+            "Build the contexts again: sdar stage retrieve --round N --force"
         )
 
 
@@ -123,7 +123,7 @@ def check_teacher_effect(gap: NDArray[np.floating[Any]]) -> None:
         raise CheckFailedError(
             f"all {gap.size} teacher-student gaps are 0 (largest {np.abs(gap).max():.1g}): the skill block "
             "has no effect on the teacher. Look at what was retrieved (skills.path, skills.strategy, "
-            "skills.threshold, skills.budget), then: sdar stage retrieve --force"
+            "skills.threshold, skills.budget), then: sdar stage retrieve --round N --force"
         )
 
 

@@ -47,10 +47,10 @@ class WarmStartConfig(Section):
     """How a starter policy is made; read only with `policy.path: bootstrap` and by `sdar bootstrap`."""
 
     seed: int = Field(0, ge=0, lt=2**31, description="Decides demonstrations, tokenizer and first weights.")
-    steps: Positive = Field(900, description="Optimiser steps.")
+    steps: Positive = Field(1400, description="Optimiser steps.")
     batch: Positive = Field(32, description="Demonstrations per step.")
     learning_rate: float = Field(3e-3, gt=0.0, description="Highest AdamW rate.")
-    skill_share: Share = Field(0.75, description="Share of demonstrations with skills in the prompt.")
+    skill_share: Share = Field(0.5, description="Share of demonstrations with skills in the prompt.")
     vocabulary: int = Field(1280, ge=512, le=65_536, description="Tokens of the tokenizer.")
     hidden: Positive = Field(96, description="Width of the model.")
     layers: Positive = Field(4, description="Blocks of the model.")
@@ -73,7 +73,9 @@ class SkillsConfig(Section):
     path: str = Field("builtin", description="`builtin`, or a folder of SKILL.md files.")
     strategy: Literal["embedding", "none"] = Field("embedding", description="Retrieval strategy.")
     top_k: Positive = Field(4, description="Most skills in one context.")
-    threshold: float = Field(0.05, ge=-1.0, le=1.0, description="Least cosine similarity of a retrieved skill.")
+    threshold: float = Field(
+        0.05, ge=-1.0, le=1.0, description="Least cosine similarity of a retrieved skill."
+    )
     budget: Positive = Field(160, description="Tokens reserved for the skill block.")
     allow_empty: bool = Field(False, description="Accept episodes for which no skill was found.")
 
@@ -81,8 +83,12 @@ class SkillsConfig(Section):
 class AdvantageConfig(Section):
     """Group-relative advantages (algorithms, section 2)."""
 
-    normalize_std: bool = Field(True, description="Divide by the group's standard deviation; false is Dr.GRPO.")
-    invalid_penalty: NonNegative = Field(0.0, description="Subtracted: this times the share of invalid turns.")
+    normalize_std: bool = Field(
+        True, description="Divide by the group's standard deviation; false is Dr.GRPO."
+    )
+    invalid_penalty: NonNegative = Field(
+        0.0, description="Subtracted: this times the share of invalid turns."
+    )
 
 
 class SdarConfig(Section):

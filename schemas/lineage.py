@@ -11,12 +11,16 @@ from sdar.schemas.records import Record
 Summary = dict[str, FiniteFloat | str]
 RunStatus = Literal["running", "done", "failed", "interrupted"]
 
+BRANCH = "branch"
+"""Key of `RunRecord.config` under which a branch notes where it begins; no setting has this name."""
+
 
 class RunRecord(Record):
     """One run: a configuration and a seed, and the run that it branched from, if any.
 
-    `created` is an ISO 8601 time, passed in by the caller. `config` is the whole
-    configuration as JSON values.
+    `created` is an ISO 8601 time, passed in by the caller. `config` is the whole configuration as JSON
+    values, in a branch together with the place where it begins: what lies before that place was made under
+    the settings of `parent`.
     """
 
     id: str
@@ -26,6 +30,17 @@ class RunRecord(Record):
     config: dict[str, Any]
     parent: str | None = None
     status: RunStatus = "running"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration alone."""
+        return {name: value for name, value in self.config.items() if name != BRANCH}
+
+    @property
+    def branch(self) -> tuple[int, str] | None:
+        """Round and stage from which on this run has its own settings; None when it has no parent."""
+        point = self.config.get(BRANCH)
+        return (int(point["round"]), str(point["stage"])) if point else None
 
 
 class StageRun(Record):

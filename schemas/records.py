@@ -107,7 +107,8 @@ class Episode(Record):
         lengths = {len(self.token_ids), len(self.action_mask), len(self.sampler_logprobs)}
         if len(lengths) != 1:
             raise ValueError(
-                f"episode {self.id}: token_ids, action_mask and sampler_logprobs have lengths {sorted(lengths)}"
+                f"episode {self.id}: token_ids, action_mask and sampler_logprobs "
+                f"have lengths {sorted(lengths)}"
             )
         if self.action_mask[: self.prompt_length].any():
             raise ValueError(f"episode {self.id}: the action mask covers prompt tokens")

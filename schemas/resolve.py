@@ -19,6 +19,7 @@ from sdar.schemas.errors import ConfigError
 
 Methods = Mapping[str, Mapping[str, Any]]
 
+_STORED = "from the run"
 _NEXT = "Next: `sdar config schema` lists every setting with its default and range."
 _SIGNS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}"}
 
@@ -102,6 +103,26 @@ def resolve(methods: Methods, file: Path | None = None, overrides: Sequence[str]
     return _checked(layers)
 
 
+def change(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Return the configuration of a stored run with some settings changed.
+
+    Args:
+        config: as the run has it.
+        overrides: `path=value` texts as given to `--set`; a method stands for settings and is none itself.
+
+    Raises:
+        ConfigError: something is wrong; the message lists every fault with what is allowed.
+    """
+    layers = _Layers()
+    layers.put(flatten(config.model_dump(mode="json")), _STORED)
+    for text in overrides:
+        layers.put(_read_override(text, layers.faults), "from the command line")
+    if layers.origins["method"] != _STORED:
+        allowed = "the settings that it stands for, see `sdar methods`, or a new run"
+        layers.faults.append(Fault("method", repr(layers.values["method"]), allowed))
+    return _checked(layers).config
+
+
 def settings() -> list[Setting]:
     """Return every setting with what it allows, its default and its meaning."""
     return [
@@ -159,9 +180,12 @@ def _missing_folders(layers: _Layers) -> list[Fault]:
     faults = []
     for path, special in _FOLDERS.items():
         value = layers.values.get(path, special[0])
+        origin = layers.origins.get(path, "default")
+        if origin == _STORED:  # a stored run may have all that it needs of a folder that has gone
+            continue
         if isinstance(value, str) and value not in special and not Path(value).is_dir():
             allowed = f"{', '.join(special)} or an existing folder"
-            faults.append(Fault(path, repr(value), allowed, layers.origins[path]))
+            faults.append(Fault(path, repr(value), allowed, origin))
     return faults
 
 

@@ -45,7 +45,7 @@ class SkillIndex:
         if vectors.ndim != 2 or len(vectors) != len(ids):
             raise IntegrityError(
                 f"cannot index vectors of shape {vectors.shape} for {len(ids)} skills; expected "
-                f"[{len(ids)}, d]. Embed the bank again with `sdar skills index`."
+                f"[{len(ids)}, d]. The embedder is at fault; look at the bank with `sdar skills list`."
             )
         _check_finite(vectors)
         faiss.omp_set_num_threads(1)
@@ -68,7 +68,8 @@ class SkillIndex:
         if query.shape != (self.flat.d,):
             raise IntegrityError(
                 f"the query vector has shape {query.shape}, the index holds vectors of dimension "
-                f"{self.flat.d}: they come from different embedders. Run `sdar skills index`."
+                f"{self.flat.d}: they come from different embedders. "
+                "Build the index with the one that embeds queries."
             )
         _check_finite(query)
         hits = self._candidates(np.ascontiguousarray(query[None], dtype=np.float32), k)
@@ -91,5 +92,6 @@ class SkillIndex:
 def _check_finite(vectors: NDArray[np.float32]) -> None:
     if not np.isfinite(vectors).all():
         raise IntegrityError(
-            "an embedding holds NaN or infinity. Embed the bank again with `sdar skills index`."
+            "an embedding holds NaN or infinity. The embedder is at fault; look at the bank with "
+            "`sdar skills list`."
         )

@@ -35,11 +35,12 @@ def artifact_id(kind: str, rows: Rows, blob: str | None) -> str:
 
 
 def _encode(values: Column) -> list[bytes]:
-    """Encode many values at once: field by field over all records, which is several times as fast as one by one."""
+    """Encode many values at once, records field by field: several times as fast as one by one."""
     kinds = set(map(type, values))
-    if len(kinds) > 1:
-        return [_encode([value])[0] for value in values]
-    return _encoder(kinds.pop())(values) if kinds else []
+    if len(kinds) == 1:
+        return _encoder(kinds.pop())(values)
+    encoded = {kind: iter(_encode([value for value in values if type(value) is kind])) for kind in kinds}
+    return [next(encoded[type(value)]) for value in values]
 
 
 @cache
@@ -51,7 +52,7 @@ def _encoder(kind: type) -> Callable[[Column], list[bytes]]:
 
 
 def _constants(values: Column) -> list[bytes]:
-    return [b"c%b;" % str(value).encode() for value in values]
+    return list(map({None: b"cNone;", True: b"cTrue;", False: b"cFalse;"}.__getitem__, values))
 
 
 def _strings(values: Column) -> list[bytes]:
@@ -78,7 +79,8 @@ def _array(value: np.ndarray[Any, Any]) -> bytes:
 
 
 def _records(values: Column) -> list[bytes]:
-    read, template = _layout(type(values[0]))
+    kind: type[BaseModel] = type(values[0])
+    read, template = _layout(kind)
     return list(map(template.__mod__, zip(*map(_encode, read(values)), strict=True)))
 
 
@@ -87,7 +89,10 @@ def _layout(record: type[BaseModel]) -> tuple[Callable[[Column], list[Column]], 
     """Return how to read the sorted fields of records, and the bytes around the values of one record."""
     names = sorted(record.model_fields)
     keys = b"".join(name + b"%b" for name in _strings(names))
-    return lambda values: [list(map(attrgetter(name), values)) for name in names], b"m%d:%b" % (len(names), keys)
+    return lambda values: [list(map(attrgetter(name), values)) for name in names], b"m%d:%b" % (
+        len(names),
+        keys,
+    )
 
 
 def _mappings(values: Column) -> list[bytes]:

@@ -52,7 +52,7 @@ def select_run(connection: Connection, run_id: str) -> RunRecord:
         if run.id == run_id:
             return run
     known = ", ".join(run.id for run in runs[-5:]) or "none yet"
-    raise InputError(f"no run {run_id!r} in this store; the latest are: {known}. See `sdar status`.")
+    raise InputError(f"no run {run_id!r} in this store; the latest are: {known}. See `sdar runs`.")
 
 
 def select_stage_runs(connection: Connection, run_id: str) -> list[StageRun]:

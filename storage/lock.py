@@ -65,6 +65,6 @@ def _busy(folder: Path, content: bytes) -> str:
     except (ValueError, KeyError, TypeError):  # between taking the lock and writing the name
         name = "another process"
     return (
-        f"the store {folder} is being written by {name}. Wait for it to end, stop it, or name another store "
-        "with --store. Reading stays possible: `sdar status`, `sdar sql`."
+        f"the store {folder} is being written by {name}. Wait for it with --wait SECONDS, "
+        "stop it, or name another store with --store. Reading stays possible: `sdar status`, `sdar sql`."
     )

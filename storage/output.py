@@ -48,7 +48,9 @@ def write_table(table: pa.Table, form: Form, target: Path | TextIO) -> None:
         raise ConfigError(f"a result can be written as {', '.join(FORMS)}; found {form!r}.")
     if not isinstance(target, Path):
         if form == "parquet":
-            raise ConfigError("parquet is no text; name a file with --out, for instance --out result.parquet.")
+            raise ConfigError(
+                "parquet is no text; name a file with --out, for instance --out result.parquet."
+            )
         target.writelines(_lines(table, form))
         return
     try:
@@ -65,7 +67,9 @@ def schema_text(table: pa.Table) -> str:
     """Return the result of `SCHEMA_QUERY` as Markdown: one section per view and table."""
     rows = table.to_pylist()
     sections = []
-    for (kind, name, comment), columns in groupby(rows, lambda row: (row["kind"], row["name"], row["comment"])):
+    for (kind, name, comment), columns in groupby(
+        rows, lambda row: (row["kind"], row["name"], row["comment"])
+    ):
         lines = [f"- `{row['column']}` {row['type']}: {row['meaning'] or ''}".rstrip() for row in columns]
         sections.append("\n".join([f"## {name} ({kind})", "", comment or "", "", *lines]))
     return "\n\n".join(sections) + "\n"
@@ -92,7 +96,7 @@ class _Line:
 def _csv(names: list[str], rows: list[tuple[Any, ...]]) -> Iterator[str]:
     writer = csv.writer(_Line(), lineterminator="\n")
     for row in [names, *rows]:
-        yield writer.writerow([_cell(value) for value in row])  # type: ignore[misc]
+        yield writer.writerow([_cell(value) for value in row])
 
 
 def _cell(value: Any) -> Any:

@@ -29,7 +29,8 @@ _REASONS = """
         WHERE blob IS NOT NULL
             AND (id IN (SELECT artifact_id FROM policy) OR id IN (SELECT artifact_id FROM token_score))),
     made AS (
-        SELECT s.run_id, s.round, h.*, rank() OVER (PARTITION BY s.run_id, is_policy ORDER BY s.round DESC) AS age
+        SELECT s.run_id, s.round, h.*,
+            rank() OVER (PARTITION BY s.run_id, is_policy ORDER BY s.round DESC) AS age
         FROM stage_run s JOIN held h ON h.id = s.artifact_id),
     best AS (
         SELECT s.run_id, arg_max(v.best_policy, s.round) AS policy_id
@@ -78,7 +79,7 @@ class PruneReport:
 def plan_prune(
     connection: duckdb.DuckDBPyConnection, blobs: Path, keep: Collection[Keep], dry_run: bool
 ) -> PruneReport:
-    """Say for every blob of policies and scores, and for every blob that no artifact names, whether it may go.
+    """Say for every blob of policies and scores, and for those that no artifact names, whether it may go.
 
     Args:
         connection: an open connection to the database.

@@ -2,8 +2,8 @@
 
 A commit asks for a copy; it is made at most `DELAY` seconds later by a timer thread, so that a burst of
 commits costs one copy, and at once when the writer leaves. The thread holds the process lock meanwhile, so
-the database does not change under the copy. Nothing is copied when the published file has the size and the time
-of the database already; where the file system can share blocks between files, only changed ones take space.
+the database does not change under the copy. Nothing is copied when the published file has the size and the
+time of the database already; where the file system can share blocks between files, a copy shares them.
 """
 
 from __future__ import annotations

@@ -120,15 +120,22 @@ class Store:
             blobs.remove_partial(self._blobs)
             snapshot.remove_partial(self._snapshot.parent)
             self._writing = True
-            if self._database.exists():
-                self._publisher.soon()  # a killed writer may have committed what it could not publish
             try:
+                self._catch_up()
                 yield
             finally:
                 try:
                     self._publisher.flush()
                 finally:
                     self._writing = False
+
+    def _catch_up(self) -> None:
+        """Publish what a killed writer committed and could not publish, its write-ahead log included."""
+        if self._database.with_name(f"{self._database.name}.wal").exists():
+            with connection(self._database, read_only=False) as opened:
+                opened.execute("CHECKPOINT")
+        if self._database.exists():
+            self._publisher.soon()
 
     def publish(self) -> None:
         """Publish at once what was committed; needed only by a writer that wants others to see it now."""
@@ -302,9 +309,7 @@ class Store:
         with self._transaction() as opened:
             prune.unpin_policy(opened, policy_id)
 
-    def prune(
-        self, keep: Collection[prune.Keep] = prune.KEEP, *, dry_run: bool = False
-    ) -> prune.PruneReport:
+    def prune(self, keep: Collection[prune.Keep] = prune.KEEP, *, dry_run: bool = False) -> prune.PruneReport:
         """Remove weights and score files that nobody needs, see `prune.plan_prune`; all rows stay.
 
         Pinned policies, and whatever an unfinished run needs to go on, are kept in any case. A stage whose

@@ -89,6 +89,7 @@ def import_store(folder: Path, path: Path) -> Manifest:
                 _copy_blob(blob_path(folder / "blobs", digest), path / "blobs")
             _load(manifest, folder, partial, path / "blobs")
             os.replace(partial, target)
+            (path / "snapshots" / target.name).unlink(missing_ok=True)  # it shows the empty store
         finally:
             partial.unlink(missing_ok=True)
     return manifest
@@ -101,7 +102,9 @@ def _load(manifest: Manifest, folder: Path, database: Path, blobs: Path) -> None
         known = {row[0] for row in connection.execute(_TABLES).fetchall()}
         for name in manifest.tables:
             if name not in known:
-                raise InputError(f"{folder / MANIFEST} names a table {name!r} that no store has; export again.")
+                raise InputError(
+                    f"{folder / MANIFEST} names a table {name!r} that no store has; export again."
+                )
             if name != "_migration":  # the new store records its own
                 _read_table(connection, name, _parquet(folder, name))
         found = {name: _count(connection, name) for name in manifest.tables if name != "_migration"}

@@ -1,4 +1,4 @@
-"""All stages, which of them a round consists of, and which artifacts each one reads."""
+"""All stages, in the order in which a round executes them, and which artifacts each one reads."""
 
 from __future__ import annotations
 
@@ -49,6 +49,11 @@ def plan(config: RunConfig, round_number: int) -> tuple[str, ...]:
         return ("bootstrap", "bank", "panel", "evaluate", *skilled, "decide")
     learning = ("collect", "retrieve", "score", "update")
     return (*learning, "evaluate", "decide") if evaluated(config, round_number) else learning
+
+
+def order(place: Place) -> tuple[int, int]:
+    """Return what sorts places in the order of execution."""
+    return place[0], list(STAGES).index(place[1])
 
 
 def policy_place(round_number: int) -> Place:

@@ -108,6 +108,22 @@ def check_alignment(
     return check_logprob_agreement(sampled, scored, tolerance, engine, describe).max
 
 
+def token_scores(
+    episodes: Sequence[Episode], student: Sequence[RowScores], teacher: Sequence[RowScores]
+) -> list[TokenScores]:
+    """Put the student's and the teacher's scores of each episode side by side, all in the same order."""
+    return [
+        TokenScores(
+            episode_id=episode.id,
+            positions=action_positions(episode),
+            student=mine.logprobs,
+            teacher=theirs.logprobs,
+            entropy=mine.entropy,
+        )
+        for episode, mine, theirs in zip(episodes, student, teacher, strict=True)
+    ]
+
+
 def run(inputs: StageInputs) -> StageOutput:
     """Store token scores, and the teacher's states where the divergence needs its whole distribution."""
     config = inputs.config
@@ -123,21 +139,10 @@ def run(inputs: StageInputs) -> StageOutput:
     teacher = score_rows(
         teacher_policy(inputs, config.sdar.teacher), teacher_rows, temperature, keep_hidden=keep
     )
-    scores = [
-        TokenScores(
-            episode_id=episode.id,
-            positions=action_positions(episode),
-            student=mine.logprobs,
-            teacher=theirs.logprobs,
-            entropy=mine.entropy,
-        )
-        for episode, mine, theirs in zip(episodes, student, teacher, strict=True)
-    ]
+    scores = token_scores(episodes, student, teacher)
     gap = np.concatenate([score.teacher - score.student for score in scores])
-    told = np.concatenate(
-        [np.full(len(score.positions), bool(contexts[score.episode_id].skills)) for score in scores]
-    )
-    check_teacher_effect(gap[told])
+    told = [np.full(len(score.positions), bool(contexts[score.episode_id].skills)) for score in scores]
+    check_teacher_effect(gap[np.concatenate(told)])
     if keep:
         states = [score.hidden for score in teacher if score.hidden is not None]
         save_weights(inputs.scratch / TEACHER_STATES, {"hidden": torch.from_numpy(np.concatenate(states))})

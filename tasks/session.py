@@ -15,14 +15,22 @@ import torch
 
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
-from sdar.schemas.errors import ConfigError, InputError
+from sdar.schemas.errors import InputError
 from sdar.schemas.keys import stage_key
 from sdar.schemas.lineage import Artifact, RunRecord, RunStatus, StageRun, Summary
 from sdar.schemas.records import Verdict
-from sdar.schemas.seeds import derive_seed
 from sdar.storage import Store
+from sdar.tasks.branches import History, files_there, new_run, read_history
 from sdar.tasks.registry import STAGES, Place, input_places, plan, policy_place
-from sdar.tasks.stage import PolicyShelf, Stage, StageInputs, read_fields
+from sdar.tasks.stage import (
+    SOURCE,
+    PolicyShelf,
+    StageInputs,
+    read_fields,
+    shown,
+    source_hash,
+    stage_seed,
+)
 
 
 class Clock(Protocol):
@@ -51,7 +59,10 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class StageReport:
-    """What one execution of a stage gave; `reused` when it was found in the store."""
+    """What one execution of a stage gave.
+
+    `reused` says that it was found in the store under `key`, and `origin` names the run that computed it.
+    """
 
     stage: str
     round: int
@@ -59,17 +70,23 @@ class StageReport:
     reused: bool
     seconds: float
     summary: Mapping[str, float | str]
+    key: str = ""
+    origin: str = ""
 
 
 @dataclass
 class Session:
-    """A run and its store; stages are executed one by one, in the order of `plan`."""
+    """A run and its store; stages are executed one by one, in the order of `plan`.
+
+    `known` is what the run had when the session began, `done` what the session executed.
+    """
 
     store: Store
     config: RunConfig
     run_id: str
     clock: Clock
     shelf: PolicyShelf
+    history: History
     known: dict[Place, StageRun] = field(default_factory=dict)
     done: dict[Place, StageRun] = field(default_factory=dict)
     artifacts: dict[Place, Artifact] = field(default_factory=dict)
@@ -90,19 +107,21 @@ class Session:
         Raises:
             InputError: there is no such run.
         """
-        record = _resumed(store, resume) if resume else _new_run(store, config, clock)
-        config = RunConfig.model_validate(record.config)
+        record = _resumed(store, resume) if resume else new_run(store, config, clock.now())
+        history = read_history(store, record)
         store.begin_run(record)
+        config = history.configs[0]
         use_threads(config)
-        known = {(stage.round, stage.stage): stage for stage in store.stage_runs(record.id)}
+        own = [stage for stage in history.stored.values() if stage.run_id == record.id]
         return cls(
             store=store,
             config=config,
             run_id=record.id,
             clock=clock,
             shelf=PolicyShelf(store, config.policy.device),
-            known=known,
-            seconds_before=sum(stage.seconds for stage in known.values() if not stage.reused_from),
+            history=history,
+            known=dict(history.stored),
+            seconds_before=sum(stage.seconds for stage in own if not stage.reused_from),
             began=clock.monotonic(),
         )
 
@@ -110,40 +129,44 @@ class Session:
         """Return the names of a round's stages in order."""
         return plan(self.config, round)
 
-    def execute(self, stage: str, round: int) -> StageReport:
+    def execute(self, stage: str, round: int, *, force: bool = False) -> StageReport:
         """Run one stage, or take its artifact from the store when the same inputs gave one before.
 
-        Rows, files and the stage's status are stored together, or not at all.
+        Inputs that this session did not execute are those that the run has stored. Rows, files and the
+        stage's status are stored together, or not at all.
+
+        Args:
+            stage: name of the stage.
+            round: its round.
+            force: run it in any case.
 
         Raises:
             SdarError: whatever the stage or the store found wrong; nothing of the stage is stored.
         """
-        spec, began, started = STAGES[stage], self.clock.monotonic(), self.clock.now()
-        inputs = self._inputs(stage, round)
-        fields = read_fields(self.config, spec)
-        seed = derive_seed(self.config.seed, stage, round) if spec.seeded else 0
-        stage_run = StageRun(
-            run_id=self.run_id,
-            round=round,
-            stage=stage,
-            key=stage_key(stage, spec.version, fields, inputs, seed),
-            version=spec.version,
-            config=fields,
-            inputs=inputs,
-            started=started.isoformat(timespec="milliseconds"),
-            finished="",
-            seconds=0.0,
-        )
-        artifact, reused = self._find(stage_run), True
+        began = self.clock.monotonic()
+        stage_run = self._planned(stage, round)
+        artifact = None if force else self._find(stage_run)
+        reused = artifact is not None
         if artifact is None:
-            artifact, reused = self._compute(spec, stage_run, seed, began), False
+            if self._restore_inputs(stage_run):
+                stage_run = self._planned(stage, round)
+            artifact = self._compute(stage_run, began)
         else:
             self._reuse(stage_run, artifact, began)
         self.artifacts[round, stage] = artifact
         if stage == "decide":
-            self.verdict = self.store.verdicts(artifact.id)[0]
+            self.verdict = self._verdict(artifact, round)
         finished = self.done[round, stage]
-        return StageReport(stage, round, artifact.id, reused, finished.seconds, finished.summary)
+        return StageReport(
+            stage,
+            round,
+            artifact.id,
+            reused,
+            finished.seconds,
+            shown(finished.summary),
+            finished.key,
+            finished.reused_from or self.run_id,
+        )
 
     def finish(self, status: RunStatus) -> None:
         """Record how the run ended."""
@@ -165,16 +188,49 @@ class Session:
         rounds = sorted({round_number for round_number, _ in self.done})
         return [self._row(round_number) for round_number in rounds]
 
+    def _planned(self, stage: str, round: int) -> StageRun:
+        """Return the stage run as far as it is known before anything is computed."""
+        spec, config, started = STAGES[stage], self.history.config((round, stage)), self.clock.now()
+        inputs, fields = self._inputs(stage, round), read_fields(config, spec)
+        return StageRun(
+            run_id=self.run_id,
+            round=round,
+            stage=stage,
+            key=stage_key(stage, spec.version, fields, inputs, stage_seed(config, spec, round)),
+            version=spec.version,
+            config=fields,
+            inputs=inputs,
+            started=started.isoformat(timespec="milliseconds"),
+            finished="",
+            seconds=0.0,
+        )
+
+    def _input_places(self, stage: str, round: int) -> dict[str, Place]:
+        return input_places(self.history.config((round, stage)), stage, round)
+
     def _inputs(self, stage: str, round: int) -> dict[str, str]:
-        places = input_places(self.config, stage, round)
+        places = self._input_places(stage, round)
+        for place in places.values():
+            made = self.known.get(place)
+            if place not in self.artifacts and made is not None and made.artifact_id is not None:
+                self.artifacts[place] = self.store.artifact(made.artifact_id)
         missing = [
-            f"{name} of round {number}"
-            for number, name in places.values()
-            if (number, name) not in self.artifacts
+            f"{place[1]} of round {place[0]}" for place in places.values() if place not in self.artifacts
         ]
         if missing:
-            raise InputError(f"{stage} of round {round} needs {', '.join(missing)}; run these first")
+            raise InputError(
+                f"{stage} of round {round} needs {', '.join(missing)}; "
+                f"run these first with `sdar run --resume {self.run_id} --store {self.store.path}`"
+            )
         return {role: self.artifacts[place].id for role, place in places.items()}
+
+    def _restore_inputs(self, stage_run: StageRun) -> bool:
+        """Compute again whatever lost its files, for instance to a prune; say whether that was needed."""
+        places = self._input_places(stage_run.stage, stage_run.round).values()
+        lost = [place for place in places if not files_there(self.store, self.artifacts[place].blob)]
+        for place in lost:
+            self.execute(place[1], place[0], force=True)
+        return bool(lost)
 
     def _find(self, stage_run: StageRun) -> Artifact | None:
         mine = self.known.get((stage_run.round, stage_run.stage))
@@ -185,29 +241,38 @@ class Session:
     def _reuse(self, stage_run: StageRun, artifact: Artifact, began: float) -> None:
         place = (stage_run.round, stage_run.stage)
         mine = self.known.get(place)
-        if mine is not None and mine.key == stage_run.key:
+        if mine is not None and mine.key == stage_run.key and mine.run_id == self.run_id:
             self.done[place] = mine
             return
-        finished = self._finished(stage_run, began, artifact.summary)
-        self.store.reuse(finished, artifact)
-        self.done[place] = finished
+        self.store.reuse(self._finished(stage_run, began, artifact.summary), artifact)
+        recorded = [run for run in self.store.stage_runs(self.run_id) if (run.round, run.stage) == place]
+        self.done[place] = recorded[0]
 
-    def _compute(self, spec: Stage, stage_run: StageRun, seed: int, began: float) -> Artifact:
+    def _compute(self, stage_run: StageRun, began: float) -> Artifact:
+        spec = STAGES[stage_run.stage]
         with tempfile.TemporaryDirectory(prefix=f"sdar-{spec.name}-") as scratch:
-            output = spec.run(self._stage_inputs(stage_run, seed, Path(scratch)))
-            finished = self._finished(stage_run, began, output.summary)
+            output = spec.run(self._stage_inputs(stage_run, Path(scratch)))
+            summary: Summary = {**output.summary, SOURCE: source_hash(spec)}
+            finished = self._finished(stage_run, began, summary)
             blob = self.store.put_blob(output.folder) if output.folder else None
             artifact = self.store.commit(finished, output.kind, output.rows, blob)
         self.done[stage_run.round, stage_run.stage] = finished
         return artifact
 
-    def _stage_inputs(self, stage_run: StageRun, seed: int, scratch: Path) -> StageInputs:
-        places = input_places(self.config, stage_run.stage, stage_run.round)
+    def _verdict(self, artifact: Artifact, round: int) -> Verdict:
+        verdict = self.store.verdicts(artifact.id)[0]
+        if self.history.inherited((round, "decide")):
+            return verdict.model_copy(update={"stop": False})  # a branch goes on where its parent stopped
+        return verdict
+
+    def _stage_inputs(self, stage_run: StageRun, scratch: Path) -> StageInputs:
+        places = self._input_places(stage_run.stage, stage_run.round)
+        config = self.history.config((stage_run.round, stage_run.stage))
         blobs = {role: self.artifacts[place].blob for role, place in places.items()}
         return StageInputs(
-            config=self.config,
+            config=config,
             round=stage_run.round,
-            seed=seed,
+            seed=stage_seed(config, STAGES[stage_run.stage], stage_run.round),
             store=self.store,
             shelf=self.shelf,
             artifacts=stage_run.inputs,
@@ -236,13 +301,14 @@ class Session:
                 self.config.rollout.tasks * self.config.rollout.group_size,
             )
             interval = wilson_interval(round_half(float(summary["success"]) * count), count)
-            tokens, seconds = float(summary["tokens"]), stages["collect"].seconds
             figures |= {
                 "collected": summary["success"],
                 "collected_low": interval.low,
                 "collected_high": interval.high,
-                "tokens_per_second": tokens / max(seconds, 1e-9),
             }
+            if not stages["collect"].reused_from:  # else the seconds are those of looking it up
+                seconds = max(stages["collect"].seconds, 1e-9)
+                figures["tokens_per_second"] = float(summary["tokens"]) / seconds
         if "score" in stages:
             figures |= {"gap": stages["score"].summary["gap"], "entropy": stages["score"].summary["entropy"]}
         if "update" in stages:
@@ -267,20 +333,3 @@ def _resumed(store: Store, resume: str) -> RunRecord:
     if record is None:
         raise InputError(f"the store {store.path} has no run to resume; start one with `sdar run`")
     return record.model_copy(update={"status": "running"})
-
-
-def _new_run(store: Store, config: RunConfig, clock: Clock) -> RunRecord:
-    now = clock.now()
-    stem = f"{now:%Y%m%d-%H%M%S}-{config.method}-seed{config.seed}"
-    taken = {run.id for run in store.runs()}
-    names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
-    name = next((name for name in names if name not in taken), None)
-    if name is None:
-        raise ConfigError(f"run id {stem} is taken; wait a second and start again")
-    return RunRecord(
-        id=name,
-        created=now.isoformat(timespec="seconds"),
-        method=config.method,
-        seed=config.seed,
-        config=config.model_dump(mode="json"),
-    )

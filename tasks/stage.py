@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sdar.policy.model import Policy, load_policy
 from sdar.schemas.config import RunConfig
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Record
-from sdar.storage import Store
+from sdar.schemas.seeds import derive_seed
+
+if TYPE_CHECKING:
+    # At run time these would bring torch and DuckDB to commands that only read the registry or a bank.
+    from sdar.policy.model import Policy
+    from sdar.storage import Store
+
+SOURCE = "_source"
+"""Key of a stage run's summary under which the hash of the stage's source is kept; not part of its key."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,8 @@ class PolicyShelf:
 
     def get(self, artifact_id: str, blob: str, part: str = "") -> Policy:
         """Return a policy; `part` names a sub-folder of the artifact's files, such as the EMA teacher."""
+        from sdar.policy.model import load_policy
+
         key = (artifact_id, part)
         policy = self._loaded.pop(key, None) or load_policy(self.store.blob(blob) / part, self.device)
         self._loaded[key] = policy
@@ -101,3 +113,23 @@ def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:
             value = value[part]
         found[path] = value
     return found
+
+
+def stage_seed(config: RunConfig, stage: Stage, round: int) -> int:
+    """Return the seed of one execution of a stage."""
+    return derive_seed(config.seed, stage.name, round) if stage.seeded else 0
+
+
+def source_hash(stage: Stage) -> str:
+    """Return the hash of the module that defines the stage; modules that it imports are not looked at."""
+    return _file_hash(Path(str(sys.modules[stage.run.__module__].__file__)))
+
+
+@cache
+def _file_hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def shown(summary: Mapping[str, float | str]) -> Summary:
+    """Return the figures of a summary without its reserved keys."""
+    return {name: value for name, value in summary.items() if not name.startswith("_")}

@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from sdar.flows.environment import prepare_environment
 
 prepare_environment()
+
+# A busy machine fails no test for being slow, and the same code is tried with the same examples everywhere.
+settings.register_profile("sdar", deadline=None, derandomize=True, database=None)
+settings.load_profile("sdar")
 
 # Programs that tests start find the package in the same place, installed or not.
 _LINKS = str(Path(__file__).parent.parent / ".links")

@@ -16,6 +16,8 @@ from sdar.schemas.seeds import generator
 
 DETOUR = 0.12
 """Share of actions that are a random detour instead of the expert's choice."""
+LUCK = 0.5
+"""Share of the demonstrations without skills whose expert goes to the right places by chance."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def demonstrate(index: int, seed: int, max_steps: int, skill_share: float) -> De
     if rng.random() < skill_share:
         block, told = _skill_block(house(number), skill_names_needed(task), rng)
     game = new_game(task, int(rng.integers(2**31)))
-    return Demonstration(block, task.goal, _play(game, Expert(game, rng, told), rng, max_steps))
+    # Half of the searches are lucky: what is found early shows how to go on from there.
+    lucky = not block and rng.random() < LUCK
+    known = frozenset(skill_names_needed(task)) if lucky else told
+    return Demonstration(block, task.goal, _play(game, Expert(game, rng, known), rng, max_steps))
 
 
 def _play(

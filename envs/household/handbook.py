@@ -40,6 +40,17 @@ GENERAL = (
     "Find the thing, take it, cool it, then carry it to its place and move it there.",
     "Find the thing, take it, clean it, then carry it to its place and move it there.",
     "Find the thing, take it, carry it to the lamp that works and use the lamp.",
+    "You can carry one thing at a time. Put it down before you take the second.",
+    "Open a cabinet or a drawer that is closed before you take a thing out or put a thing in.",
+    "Search one place after the other. "
+    "A place that you have seen once, you never need to look in a second time.",
+    "Find the thing and take it, clean it first, then carry it to its place and move it there.",
+    "Find the thing and take it, cool it first, then carry it to its place and move it there.",
+    "Find the thing and take it, heat it first, then carry it to its place and move it there.",
+    "Find the thing and take it first, then carry it to the lamp that works and use the lamp.",
+    "To put a thing away, find it first, take it, then carry it to its place and move it there.",
+    "For two things of a kind, carry the first to its place and move it there, then go back for the second.",
+    "If nothing happens, do not do it a second time. Go to the place first, or open it before you look in.",
 )
 
 

@@ -155,7 +155,7 @@ words = st.sampled_from(
 sentences = st.one_of(st.text(max_size=40), st.lists(words, max_size=6).map(" ".join))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(sentences, st.integers(0, 2**31 - 1))
 def test_text_that_is_no_action_changes_nothing(text: str, seed: int) -> None:
     game = new_game(make_task(0, "heat_and_place", "mug", "desk", "train", seed), seed)
@@ -169,7 +169,7 @@ def test_text_that_is_no_action_changes_nothing(text: str, seed: int) -> None:
         assert text in admissible(before)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31 - 1), st.lists(st.integers(0, 10_000), min_size=1, max_size=25))
 def test_admissible_actions_are_valid_and_things_are_never_lost(seed: int, choices: list[int]) -> None:
     game = new_game(make_task(0, "pick_two", "pen", "shelf", "train", seed), seed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdar.envs.household import demonstrations
-from sdar.envs.household.demonstrations import DETOUR, demonstrate
+from sdar.envs.household.demonstrations import DETOUR, LUCK, demonstrate
 from sdar.envs.household.environment import Household
 from sdar.envs.household.expert import Expert
 from sdar.envs.household.game import Game, new_game, step
@@ -31,7 +33,7 @@ from sdar.schemas.records import TaskSpec
 houses = st.integers(0, 20_000)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(houses)
 def test_a_house_follows_from_its_number(number: int) -> None:
     home = house(number)
@@ -48,7 +50,7 @@ def test_houses_differ() -> None:
     assert house(0) is DEFAULT_HOUSE
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(houses, st.sampled_from(FAMILIES))
 def test_unseen_goals_are_never_trained_on(number: int, family: str) -> None:
     trained, unseen = set(split_goals(number, family, "train")), set(split_goals(number, family, "unseen"))
@@ -162,10 +164,12 @@ def _sentences(home: House, fact: str) -> set[str]:
     return {fact_sentence(home, fact, rng) for _ in range(400)}
 
 
-def test_without_a_block_the_expert_is_told_nothing(watched: list[Watched]) -> None:
-    shown = [demonstrate(index, 5, 20, 0.0) for index in range(20)]
+def test_without_a_block_the_expert_searches_or_is_lucky(watched: list[Watched]) -> None:
+    shown = [demonstrate(index, 5, 20, 0.0) for index in range(100)]
     assert {example.block for example in shown} == {""}
-    assert {expert.knows for expert in watched} == {frozenset()}
+    needed = [frozenset(skill_names_needed(expert.game.task)) for expert in watched]
+    assert all(expert.knows in (frozenset(), wanted) for expert, wanted in zip(watched, needed, strict=True))
+    assert abs(sum(expert.knows != frozenset() for expert in watched) - 100 * LUCK) <= 20
 
 
 def test_demonstrations_depend_on_seed_and_index_only() -> None:
@@ -174,18 +178,24 @@ def test_demonstrations_depend_on_seed_and_index_only() -> None:
     assert demonstrate(3, 5, 20, 0.5) != demonstrate(3, 6, 20, 0.5)
 
 
-@settings(max_examples=60, deadline=None)
-@given(houses, houses, st.sampled_from(FAMILIES), st.integers(0, 10_000))
-def test_without_skills_the_expert_uses_no_hidden_fact(a: int, b: int, family: str, seed: int) -> None:
-    """Two houses that have looked alike so far are explored alike, whatever their conventions are."""
+@settings(max_examples=100)
+@given(houses, houses, st.sampled_from(FAMILIES), st.integers(0, 10_000), st.booleans())
+def test_without_skills_the_expert_uses_no_hidden_fact(
+    a: int, b: int, family: str, seed: int, same_scene: bool
+) -> None:
+    """Two houses that have looked alike so far are explored alike, whatever their conventions are.
+
+    With the same scene, things and lamps lie alike: only what works, and what is usual, differs.
+    """
     thing, target = goals(0, family)[seed % len(goals(0, family))]
-
-    def start(number: int) -> tuple[Game, Expert]:
-        game = new_game(make_task(number, family, thing, target, "train", 1), seed)
-        return game, Expert(game, np.random.default_rng(seed), knows=frozenset())
-
-    (first, one), (second, other) = start(a), start(b)
-    for _ in range(40):
+    first, second = (
+        new_game(make_task(number, family, thing, target, "train", 1), seed) for number in (a, b)
+    )
+    if same_scene:
+        second.contents = copy.deepcopy(first.contents)
+        second.house = dataclasses.replace(second.house, lamp_places=first.house.lamp_places)
+    one, other = (Expert(game, np.random.default_rng(seed), frozenset()) for game in (first, second))
+    for _ in range(60):
         action = one.next_action()
         assert action == other.next_action()
         left, right = step(first, action), step(second, action)
@@ -193,7 +203,7 @@ def test_without_skills_the_expert_uses_no_hidden_fact(a: int, b: int, family: s
             break
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(houses, st.sampled_from(FAMILIES), st.integers(0, 10_000))
 def test_with_the_facts_the_expert_goes_straight_to_the_thing(number: int, family: str, seed: int) -> None:
     thing, target = goals(number, family)[seed % len(goals(number, family))]

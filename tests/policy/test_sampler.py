@@ -155,7 +155,7 @@ def test_a_row_that_was_dropped_cannot_come_back(policy: Policy) -> None:
 
 
 def test_the_cache_outgrows_its_first_capacity(policy: Policy) -> None:
-    prompt = policy.dialogue.prompt("put a mug in the desk", "Nothing happens. " * 90)
+    prompt = policy.dialogue.prompt("put a mug in the desk", "Nothing happens. " * 200)
     assert 256 < len(prompt) < 1000
     action = TransformersSampler(policy, LIMIT).start(uniforms([1]), 1.0).act([0], [prompt])[0]
     grown = Talk([*prompt, *action.ids], list(range(len(prompt), len(prompt) + len(action.ids))))

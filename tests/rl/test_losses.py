@@ -178,7 +178,7 @@ def test_gradient_of_the_total_loss_against_finite_differences(name: Divergence,
     assert torch.autograd.gradcheck(loss, (random_logits(5, 3),))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 4), min_size=1, max_size=6),
     st.lists(st.integers(0, 2), min_size=6, max_size=6),

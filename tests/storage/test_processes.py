@@ -87,6 +87,48 @@ def test_a_killed_writer_loses_nothing_that_it_committed(tmp_path):
     assert store.query("SELECT status FROM run")[0][0].as_py() == "interrupted"
 
 
+COMMIT_AND_DIE = """
+import os, signal, sys
+import sdar.storage.store as module
+from sdar.storage import open_store
+from store_samples import episode, stage
+store = open_store(sys.argv[1])
+print("ready", flush=True)
+with store.writer("dies"):
+    made = stage("collect", round=2, key="last")
+    store.commit(made, "episodes", {"episode": [episode("x")]})
+    with module.connection(store.path / "store.duckdb", read_only=False) as opened:
+        opened.execute("UPDATE run SET status = 'failed'")  # is in the write-ahead log only
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_the_next_writer_publishes_what_a_killed_one_could_not(tmp_path):
+    store = filled(tmp_path)
+    with start(COMMIT_AND_DIE, tmp_path) as child:
+        child.wait()
+    assert (tmp_path / "store.duckdb.wal").exists()
+    with store.writer("next"):
+        pass
+    assert store.query("SELECT count(*) FROM episode")[0][0].as_py() == 3
+    assert store.query("SELECT status FROM run")[0][0].as_py() == "failed"
+
+
+def test_what_has_not_changed_is_not_copied(tmp_path):
+    store, published = filled(tmp_path), tmp_path / "snapshots" / "store.duckdb"
+    with store.writer("changes nothing"):
+        store.publish()
+        first = published.stat()
+    with open_store(tmp_path).writer("changes nothing"):
+        pass
+    assert published.stat().st_ino == first.st_ino
+    with store.writer("changes something"):
+        store.finish_run("r1", "failed")
+    second, database = published.stat(), (tmp_path / "store.duckdb").stat()
+    assert second.st_ino != first.st_ino
+    assert (second.st_size, second.st_mtime_ns) == (database.st_size, database.st_mtime_ns)
+
+
 def test_second_writer_in_the_same_process_is_refused(tmp_path):
     store = filled(tmp_path)
     with store.writer("first"), pytest.raises(StoreBusyError, match="first"):

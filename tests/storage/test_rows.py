@@ -72,7 +72,7 @@ def test_nan_survives(database):
     assert math.copysign(1, found.distillation) == -1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(st.floats(width=32), max_size=5), min_size=1, max_size=4))
 def test_float32_is_bit_equal(database, rows):
     records = [

@@ -51,6 +51,8 @@ def small_config(
         "env": {"max_steps": 4},
         "policy": {"path": str(policy), "threads": 1},
         "rollout": {"tasks": 2, "group_size": 2},
+        # No episode succeeds: the penalty gives the policy loss something to learn from.
+        "advantage": {"invalid_penalty": 0.5},
         "update": {"minibatch": 2},
         "evaluation": {"panel_size": 8, "every": 2},
         "stop": {"rounds": 2, "patience": 3, "floor": 0.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 from small_runs import SmallRun, inputs_of, small_config
 
 from sdar.schemas.config import RunConfig
+from sdar.skills import files
 from sdar.tasks.registry import IRRELEVANT, STAGES
 from sdar.tasks.stage import read_fields
 
@@ -23,6 +25,7 @@ def leaves(model: BaseModel, prefix: str = "") -> list[str]:
     return found
 
 
+BUILTIN_SKILLS = Path(files.__file__).parent / "household"
 FIELDS = leaves(RunConfig())
 
 
@@ -74,3 +77,16 @@ def test_a_stage_reads_only_what_it_declares(finished: SmallRun, stage: str, tmp
     undeclared = {path for path in seen if not covered(path, STAGES[stage].reads) and path not in IRRELEVANT}
     assert seen
     assert undeclared == set()
+
+
+@pytest.mark.parametrize("stage", ["bootstrap", "bank"])
+def test_files_outside_the_store_are_part_of_the_key(stage: str, policy_path: Path, tmp_path: Path) -> None:
+    policy, bank = tmp_path / "policy", tmp_path / "bank"
+    shutil.copytree(policy_path, policy)
+    shutil.copytree(BUILTIN_SKILLS, bank)
+    config = small_config(policy, {"skills": {"path": str(bank)}})
+    before = read_fields(config, STAGES[stage])
+    assert read_fields(config, STAGES[stage]) == before
+    changed = {"bootstrap": policy / "tokenizer.json", "bank": next(bank.glob("*/SKILL.md"))}[stage]
+    changed.write_text(changed.read_text() + "more\n")
+    assert read_fields(config, STAGES[stage]) != before

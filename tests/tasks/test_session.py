@@ -66,7 +66,7 @@ def test_an_interrupted_run_resumes_to_the_same_artifacts(
     finished: SmallRun, policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a second store with the same seed, so it also shows that a run is reproducible to the bit."""
-    broken = [(1, "score"), (2, "update")]
+    broken = [(2, "score")]
 
     def break_once(inputs: StageInputs, spec: Stage) -> StageOutput:
         output = spec.run(inputs)
@@ -83,13 +83,11 @@ def test_an_interrupted_run_resumes_to_the_same_artifacts(
     config = small_config(policy_path)
     with pytest.raises(PowerCutError):
         run_all(tmp_path / "store", config)
-    with pytest.raises(PowerCutError):
-        run_all(tmp_path / "store", config, resume="latest")
     ended = run_all(tmp_path / "store", config, resume="latest")
     assert not broken
     assert ended.artifacts == finished.artifacts
     assert ended.session.run_id == finished.session.run_id
-    assert next((r.round, r.stage) for r in ended.reports if not r.reused) == (2, "update")
+    assert next((r.round, r.stage) for r in ended.reports if not r.reused) == (2, "score")
     assert len(ended.store.runs()) == 1
 
 
@@ -130,14 +128,13 @@ def variants(finished: SmallRun, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.mark.parametrize(
     ("sdar", "update"),
     [
-        ({"teacher": "live", "divergence": "sampled", "gate": "gap"}, {}),
+        ({"teacher": "live", "divergence": "sampled", "gate": "none"}, {}),
         (
             {"teacher": "frozen", "divergence": "sampled_reverse_kl", "gate": "entropy"},
             {"kl_coefficient": 0.1},
         ),
         ({"teacher": "live", "divergence": "reverse_kl", "gate": "soft_or"}, {"entropy_coefficient": 0.1}),
-        ({"teacher": "frozen", "divergence": "forward_kl", "gate": "none"}, {"aggregation": "sequence_mean"}),
-        ({"coefficient": 0.0}, {"aggregation": "sequence_sum"}),
+        ({"coefficient": 0.0}, {"aggregation": "sequence_mean"}),
     ],
 )
 def test_every_teacher_and_divergence_runs_a_round(
@@ -147,9 +144,8 @@ def test_every_teacher_and_divergence_runs_a_round(
     reports = run.store.updates(run.artifacts[1, "update"])
     assert len(reports) == 2
     assert all(np.isfinite(report.loss) and report.gradient_norm >= 0 for report in reports)
-    assert (
-        run.store.policy(run.artifacts[1, "update"]).id != run.store.policy(run.artifacts[0, "bootstrap"]).id
-    )
+    before, after = run.artifacts[0, "bootstrap"], run.artifacts[1, "update"]
+    assert run.store.policy(before).id != run.store.policy(after).id
     kl = [report.kl for report in reports]
     assert any(kl) == bool(update.get("kl_coefficient"))
 

@@ -1,7 +1,7 @@
-"""Builds version1.duckdb, a store as the first migration left it: `python tests/storage/data/build_version1.py`.
+"""Builds version1.duckdb, a store as the first migration left it.
 
-Run with the repository's `.links` on PYTHONPATH. The file stays as it is: it stands for the stores that users
-have.
+Run as a script with the repository's `.links` on PYTHONPATH. The file stays as it
+is: it stands for the stores that users have.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from sdar.storage.migrate import MIGRATIONS
 
 TARGET = Path(__file__).with_name("version1.duckdb")
 STAGES = {
-    "bootstrap": ("start", {"policy": [policy()], "token_piece": pieces(), "skill": [skill("s1"), skill("s2")]}),
+    "bootstrap": (
+        "start",
+        {"policy": [policy()], "token_piece": pieces(), "skill": [skill("s1"), skill("s2")]},
+    ),
     "collect": ("episodes", {"task": [task()], "episode": [episode("e1"), episode("e2", success=False)]}),
     "retrieve": ("contexts", {"teacher_context": [context("e1"), context("e2", ("s2",))]}),
     "score": ("scores", {"token_score": [scores("e1"), scores("e2", (-0.5, -0.5, -0.5))]}),

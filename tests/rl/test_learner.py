@@ -1,0 +1,189 @@
+"""The learner against plain torch on hand-made rows."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sdar.policy import scoring
+from sdar.policy.model import new_model
+from sdar.policy.scoring import Row, forward_rows
+from sdar.rl import learner
+from sdar.rl.learner import LearnerRow, Objective, minibatches, new_optimiser, optimise
+from sdar.schemas.config import SdarConfig, UpdateConfig
+
+VOCABULARY = 24
+TEMPERATURE = 0.7
+GRPO = SdarConfig(coefficient=0.0)
+
+
+def model() -> torch.nn.Module:
+    made = new_model(VOCABULARY, 0, 8, 1, 2, 32)
+    with torch.no_grad():  # the initial weights are so small that all tokens would be alike
+        for weight in made.parameters():
+            if weight.dim() > 1:
+                weight.mul_(15)
+    return made
+
+
+def rows(count: int = 5, hidden: int = 0) -> list[LearnerRow]:
+    rng = np.random.default_rng(4)
+    made = []
+    for index in range(count):
+        length = 4 + 2 * index
+        positions = np.sort(1 + rng.permutation(length - 1)[: 2 + index]).astype(np.int32)
+        size = len(positions)
+        made.append(
+            LearnerRow(
+                row=Row(rng.integers(0, VOCABULARY, length).astype(np.int32), positions),
+                advantage=float(rng.normal()),
+                logp_old=rng.uniform(-4, -2, size).astype(np.float32),
+                logp_teacher=rng.uniform(-4, -2, size).astype(np.float32),
+                logp_reference=rng.uniform(-4, -2, size).astype(np.float32),
+                teacher_hidden=rng.normal(size=(size, hidden)).astype(np.float32) if hidden else None,
+            )
+        )
+    return made
+
+
+def vector(net: torch.nn.Module) -> torch.Tensor:
+    return torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
+
+
+def test_one_step_equals_plain_torch() -> None:
+    """GRPO with a KL term, written out row by row and token by token."""
+    update = UpdateConfig(learning_rate=1e-2, kl_coefficient=0.05, max_gradient_norm=0.3, weight_decay=0.1)
+    ours, plain = model(), model()
+    batch = rows()
+    reports = optimise(
+        ours, new_optimiser(ours, update), batch, [np.arange(5)], Objective(GRPO, update, TEMPERATURE)
+    )
+    terms = []
+    for each in batch:
+        ids = torch.from_numpy(each.row.token_ids.astype(np.int64))[None]
+        logprobs = (plain(input_ids=ids).logits[0] / TEMPERATURE).log_softmax(-1)
+        for place, position in enumerate(each.row.positions):
+            logp = logprobs[position - 1, ids[0, position]]
+            ratio = torch.exp(logp - float(each.logp_old[place]))
+            clipped = ratio.clamp(0.8, 1.2)
+            policy = -torch.minimum(ratio * each.advantage, clipped * each.advantage)
+            assert each.logp_reference is not None
+            difference = float(each.logp_reference[place]) - logp
+            terms.append(policy + 0.05 * (difference.exp() - difference - 1))
+    loss = torch.stack(terms).mean()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.3)
+    torch.optim.AdamW(plain.parameters(), lr=1e-2, betas=(0.9, 0.999), weight_decay=0.1).step()
+    assert reports[0].loss == pytest.approx(loss.item(), abs=1e-5)
+    assert reports[0].gradient_norm == pytest.approx(float(norm), rel=1e-4)
+    assert reports[0].tokens == len(terms) == 20
+    # Adam divides by the size of the gradient, so rounding shows where a gradient is next to nothing.
+    assert float((vector(ours) - vector(plain)).abs().max()) < 1e-4
+    assert float((vector(ours) - vector(model())).abs().max()) > 5e-3
+
+
+SWITCHES = [
+    (GRPO, UpdateConfig()),
+    (SdarConfig(divergence="sampled", gate="gap"), UpdateConfig(aggregation="sequence_mean")),
+    (SdarConfig(divergence="forward_kl", gate="soft_or"), UpdateConfig(kl_coefficient=0.1)),
+    (SdarConfig(divergence="reverse_kl", gate="entropy"), UpdateConfig(entropy_coefficient=0.1)),
+    (SdarConfig(divergence="sampled_reverse_kl"), UpdateConfig(aggregation="sequence_sum")),
+]
+
+
+@pytest.mark.parametrize(("sdar", "update"), SWITCHES)
+def test_micro_batches_equal_one_batch(
+    sdar: SdarConfig, update: UpdateConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = torch.from_numpy(np.random.default_rng(5).normal(size=(VOCABULARY, 8)).astype(np.float32))
+    objective = Objective(sdar, update, TEMPERATURE, head)
+    batch = rows(hidden=8)
+
+    def gradient(budget: int) -> tuple[torch.Tensor, float, int]:
+        passes: list[int] = []
+
+        def counted(net: torch.nn.Module, chosen: list[Row]) -> object:
+            for packed in forward_rows(net, chosen, budget):
+                passes.append(len(packed.rows))
+                yield packed
+
+        monkeypatch.setattr(learner, "forward_rows", counted)
+        net = model()
+        stochastic = torch.optim.SGD(net.parameters(), lr=1.0)
+        free = objective.update.model_copy(update={"max_gradient_norm": 1e9})
+        report = optimise(net, stochastic, batch, [np.arange(5)], dataclasses.replace(objective, update=free))
+        return vector(model()) - vector(net), report[0].loss, len(passes)
+
+    whole, whole_loss, one = gradient(8192)
+    parts, parts_loss, many = gradient(14)
+    assert (one, many) == (1, 4)
+    scale = float(whole.abs().max())
+    assert scale > 1e-3
+    assert float((whole - parts).abs().max()) / scale < 1e-5
+    assert whole_loss == pytest.approx(parts_loss, rel=1e-6, abs=1e-6)
+
+
+def test_a_gradient_that_is_not_finite_is_skipped_and_told() -> None:
+    net, update, batch = model(), UpdateConfig(learning_rate=1e-2), rows()
+    batch[0] = dataclasses.replace(batch[0], advantage=float("nan"))
+    optimiser = new_optimiser(net, update)
+    before = vector(net)
+    steps = [np.array([0, 1]), np.array([2, 3, 4])]
+    objective = Objective(GRPO, update, TEMPERATURE)
+    first = optimise(net, optimiser, batch, steps[:1], objective)
+    assert first[0].skipped
+    assert first[0].gradient_norm == 0.0
+    assert vector(net).equal(before)
+    assert not optimiser.state
+    both = optimise(net, optimiser, batch, steps, objective)
+    assert [report.skipped for report in both] == [True, False]
+    assert vector(net).isfinite().all()
+    assert not vector(net).equal(before)
+    assert not net.training
+
+
+def test_the_vocabulary_divergence_needs_the_teachers_states() -> None:
+    net, update = model(), UpdateConfig()
+    objective = Objective(SdarConfig(divergence="forward_kl"), update, TEMPERATURE)
+    with pytest.raises(ValueError, match="forward_kl needs the teacher's states and output head"):
+        optimise(net, new_optimiser(net, update), rows(), [np.arange(5)], objective)
+
+
+def test_a_student_that_is_its_own_teacher_has_no_exact_divergence() -> None:
+    net, update = model(), UpdateConfig(policy_coefficient=0.0)
+    own = []
+    with torch.inference_mode():
+        for each in rows():
+            packed = next(forward_rows(net, [each.row]))
+            own.append(dataclasses.replace(each, teacher_hidden=packed.hidden.numpy()))
+    head = copy.deepcopy(net).get_output_embeddings().weight.detach()
+    objective = Objective(SdarConfig(divergence="forward_kl", gate="none"), update, TEMPERATURE, head)
+    report = optimise(net, new_optimiser(net, update), own, [np.arange(5)], objective)[0]
+    assert report.distillation == pytest.approx(0.0, abs=1e-6)
+    assert report.gradient_norm == pytest.approx(0.0, abs=1e-5)
+
+
+@given(st.integers(1, 200), st.integers(1, 64), st.integers(1, 3))
+def test_every_epoch_takes_each_row_once_in_near_equal_batches(count: int, size: int, epochs: int) -> None:
+    batches = minibatches(count, size, epochs, np.random.default_rng(0))
+    pieces = len(batches) // epochs
+    assert pieces == max(1, round(count / size))
+    for epoch in range(epochs):
+        mine = batches[epoch * pieces : (epoch + 1) * pieces]
+        assert sorted(np.concatenate(mine).tolist()) == list(range(count))
+        assert max(map(len, mine)) - min(map(len, mine)) <= 1
+
+
+def test_batches_follow_from_the_generator() -> None:
+    first = minibatches(40, 8, 2, np.random.default_rng(3))
+    again = minibatches(40, 8, 2, np.random.default_rng(3))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert not all((a == b).all() for a, b in zip(first[:5], first[5:], strict=True))
+    # A row of the default context window fits into one pass.
+    assert all(budget >= 1024 for budget in scoring.TOKEN_BUDGETS.values())
