@@ -169,6 +169,7 @@ def _report(step: int, outputs: Sequence[LossOutputs], norm: float, *, skipped: 
         policy_loss=total("policy_loss"),
         distillation=total("distillation"),
         kl=total("kl"),
+        drift=total("drift"),
         entropy=total("entropy"),
         clip_share=total("clip_share"),
         ratio_mean=total("ratio_mean"),

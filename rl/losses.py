@@ -79,6 +79,7 @@ class LossOutputs:
         policy_loss: scalar, as it entered the loss, coefficient included; detached like all that follow.
         distillation: scalar, as it entered the loss, lambda included.
         kl: scalar, as it entered the loss, coefficient included.
+        drift: mean over tokens of the `k3` estimate of the KL from the policy that sampled, in nats.
         entropy: mean normalised entropy of the action tokens, in [0, 1], whatever its coefficient.
         clip_share: share of tokens whose ratio the clip replaced, and so gets no policy gradient.
         ratio_mean: mean of `exp(logp - logp_old)`.
@@ -90,6 +91,7 @@ class LossOutputs:
     policy_loss: Tensor
     distillation: Tensor
     kl: Tensor
+    drift: Tensor
     entropy: Tensor
     clip_share: Tensor
     ratio_mean: Tensor
@@ -200,6 +202,8 @@ def sdar_loss(
         policy_loss=policy.detach(),
         distillation=distillation.detach(),
         kl=kl.detach(),
+        # The tokens were drawn from the old policy, so the new one is the reference of the estimate.
+        drift=reduce(k3(inputs.logp_old, inputs.logp.detach()), "token_mean"),
         entropy=reduce(inputs.entropy.detach(), "token_mean"),
         clip_share=reduce(clipped.to(ratio.dtype), "token_mean"),
         ratio_mean=reduce(ratio.detach(), "token_mean"),

@@ -1,7 +1,8 @@
 """The method registry: a method is a named set of configuration values and nothing else.
 
 Everything that a method does not set is the same for all of them, so two methods differ in the listed
-switches only.
+switches only. All of them play the same number of episodes a round. How these are grouped and the learning
+rate belong to the method: each has those with which it did best on training houses, see docs/results.md.
 """
 
 from __future__ import annotations
@@ -32,7 +33,15 @@ class Method:
     settings: Mapping[str, Setting]
 
 
+_POLICY_GRADIENT: Mapping[str, Setting] = {
+    "rollout.tasks": 16,
+    "rollout.group_size": 8,
+    "update.learning_rate": 1e-4,
+}
+"""Rewards alone need larger groups, and at the rate of the default the policy collapses."""
+
 _PUBLISHED_TERM: Mapping[str, Setting] = {
+    **_POLICY_GRADIENT,
     "sdar.divergence": "sampled",
     "sdar.coefficient": 0.1,
     "sdar.teacher": "live",
@@ -41,7 +50,7 @@ _PUBLISHED_TERM: Mapping[str, Setting] = {
 _ALL = (
     Method(
         "sdar",
-        "GRPO plus the gated forward KL to a frozen teacher that reads the skills.",
+        "GRPO plus the entropy-gated forward KL to a frozen teacher that reads the skills.",
         "SDAR, arXiv 2605.15155, with another divergence and a teacher that does not move",
         {},
     ),
@@ -55,7 +64,7 @@ _ALL = (
         "grpo",
         "The clipped group-relative policy gradient alone.",
         "GRPO, arXiv 2402.03300",
-        {"sdar.coefficient": 0.0},
+        {**_POLICY_GRADIENT, "sdar.coefficient": 0.0},
     ),
     Method(
         "opsd",

@@ -61,8 +61,8 @@ class RolloutConfig(Section):
     """How episodes are collected."""
 
     engine: Literal["transformers"] = Field("transformers", description="Sampling engine.")
-    tasks: Positive = Field(16, description="Tasks per round.")
-    group_size: Positive = Field(8, description="Episodes per task: one GRPO group.")
+    tasks: Positive = Field(64, description="Tasks per round.")
+    group_size: Positive = Field(2, description="Episodes per task: one GRPO group.")
     temperature: float = Field(1.0, gt=0.0, description="Sampling temperature for training episodes.")
     max_action_tokens: Positive = Field(16, description="Tokens per action; a longer one is cut and invalid.")
 
@@ -94,10 +94,10 @@ class AdvantageConfig(Section):
 class SdarConfig(Section):
     """The self-distillation term (algorithms, section 3)."""
 
-    gate: Gate = Field("gap", description="Gate on the term.")
+    gate: Gate = Field("entropy", description="Gate on the term.")
     beta: NonNegative = Field(5.0, description="Sharpness of the gate.")
     divergence: Divergence = Field("forward_kl", description="What the gate multiplies.")
-    coefficient: NonNegative = Field(1.0, description="Lambda: weight of the term in the loss.")
+    coefficient: NonNegative = Field(10.0, description="Lambda: weight of the term in the loss.")
     teacher: TeacherWeights = Field("frozen", description="Weights that score with skills.")
     ema_rate: Share = Field(0.95, description="EMA teacher: share of the old average kept each round.")
 
@@ -105,7 +105,7 @@ class SdarConfig(Section):
 class UpdateConfig(Section):
     """The policy update (algorithms, section 2)."""
 
-    learning_rate: float = Field(3e-4, gt=0.0, description="AdamW learning rate.")
+    learning_rate: float = Field(1e-3, gt=0.0, description="AdamW learning rate.")
     weight_decay: NonNegative = Field(0.0, description="AdamW weight decay.")
     policy_coefficient: NonNegative = Field(1.0, description="Weight of the clipped policy loss.")
     clip_low: Share = Field(0.2, description="Ratio clip below 1.")
@@ -113,7 +113,7 @@ class UpdateConfig(Section):
     kl_coefficient: NonNegative = Field(0.0, description="Weight of the KL term to policy 0.")
     entropy_coefficient: NonNegative = Field(0.0, description="Weight of the entropy bonus.")
     max_gradient_norm: float = Field(1.0, gt=0.0, description="Gradient clip.")
-    minibatch: Positive = Field(32, description="Rows per optimiser step.")
+    minibatch: Positive = Field(16, description="Rows per optimiser step.")
     epochs: Positive = Field(1, description="Passes over the round's rows.")
     aggregation: Literal["token_mean", "sequence_mean", "sequence_sum"] = Field(
         "token_mean", description="How per-token losses become one number."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,9 @@ from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 
 def round_tasks(tasks: Sequence[TaskSpec], round_number: int, count: int, seed: int) -> list[TaskSpec]:
-    """Return the tasks of a round: rounds walk through shuffled passes over the split without repetition.
+    """Return the tasks of a round: rounds walk through shuffled passes over the split.
+
+    A task can occur twice in the round where two passes meet.
 
     Args:
         tasks: all tasks of the split.
@@ -38,19 +41,29 @@ def collect(inputs: StageInputs, tasks: Sequence[TaskSpec]) -> list[Episode]:
     """Play `rollout.group_size` episodes of each task with the policy, without skills."""
     config, policy = inputs.config, inputs.policy()
     rollout = config.rollout
-    assignments = [
-        Assignment(task, group, sample, derive_seed(inputs.seed, task.id, sample))
-        for group, task in enumerate(tasks)
-        for sample in range(rollout.group_size)
-    ]
     return roll_out(
         environment_factory(config.env.name),
         config.env,
         policy.dialogue,
         TransformersSampler(policy, rollout.max_action_tokens),
-        assignments,
+        assign(tasks, rollout.group_size, inputs.seed),
         limits(config, rollout.temperature),
     )
+
+
+def assign(tasks: Sequence[TaskSpec], group_size: int, seed: int) -> list[Assignment]:
+    """Return a group of episodes for each task, each with a seed of its own.
+
+    A seed follows from the task and the number of its episodes so far, so that no two episodes of a task that
+    occurs twice are the same.
+    """
+    played: Counter[str] = Counter()
+    assignments = []
+    for group, task in enumerate(tasks):
+        for sample in range(group_size):
+            assignments.append(Assignment(task, group, sample, derive_seed(seed, task.id, played[task.id])))
+            played[task.id] += 1
+    return assignments
 
 
 def limits(config: RunConfig, temperature: float) -> RolloutLimits:

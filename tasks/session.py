@@ -256,7 +256,8 @@ class Session:
             finished = self._finished(stage_run, began, summary)
             blob = self.store.put_blob(output.folder) if output.folder else None
             artifact = self.store.commit(finished, output.kind, output.rows, blob)
-        self.done[stage_run.round, stage_run.stage] = finished
+        stored = finished.model_copy(update={"artifact_id": artifact.id, "status": "done"})
+        self.done[stage_run.round, stage_run.stage] = stored
         return artifact
 
     def _verdict(self, artifact: Artifact, round: int) -> Verdict:
@@ -312,7 +313,7 @@ class Session:
         if "score" in stages:
             figures |= {"gap": stages["score"].summary["gap"], "entropy": stages["score"].summary["entropy"]}
         if "update" in stages:
-            figures |= {name: stages["update"].summary[name] for name in ("gate_share", "kl")}
+            figures |= {name: stages["update"].summary[name] for name in ("gate_mean", "gate_share", "drift")}
         return figures
 
 

@@ -169,7 +169,9 @@ def _output(inputs: StageInputs, reports: Sequence[UpdateReport], advantages: Gr
     )
     zero_spread = advantages.zero_spread_groups / max(advantages.groups, 1)
     warnings = warnings_for(reports, zero_spread, config.sdar, config.update.max_gradient_norm)
-    names = ("loss", "kl", "entropy", "clip_share", "gate_mean", "gate_share", "gap_mean", "gradient_norm")
+    names = (
+        "loss", "kl", "drift", "entropy", "clip_share", "gate_mean", "gate_share", "gap_mean", "gradient_norm"
+    )  # fmt: skip
     means = {name: float(np.mean([getattr(report, name) for report in reports])) for name in names}
     return StageOutput(
         kind="policy",

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from sdar.flows.display import Closing, JsonLines, LiveTable, PlainLines, cell, close, open_watch, time_left
 from sdar.flows.improve import run_rounds
-from sdar.flows.output import render
+from sdar.flows.output import aligned, size
 from sdar.schemas.records import Verdict
 
 ROW: dict[str, Any] = {
@@ -18,7 +18,7 @@ ROW: dict[str, Any] = {
     "low": 0.404,
     "high": 0.596,
     "gap": 0.1234,
-    "kl": None,
+    "drift": None,
     "seconds": 2.0,
 }
 
@@ -46,9 +46,9 @@ def test_cells_carry_intervals_and_dashes() -> None:
     assert cell(ROW, "success") == "50.0 % [40.4, 59.6]"
     assert cell({"success": 1.0}, "success") == "100.0 %"
     assert cell(ROW, "gap") == "+0.123"
-    assert cell(ROW, "kl") == "-"
+    assert cell(ROW, "drift") == "-"
     assert cell(ROW, "entropy") == "-"
-    assert cell({"kl": float("nan")}, "kl") == "nan"
+    assert cell({"drift": float("nan")}, "drift") == "nan"
 
 
 def test_time_left_is_the_mean_round_times_the_rounds_left() -> None:
@@ -113,13 +113,13 @@ def test_the_closing_summary_names_policy_verdict_and_next_commands() -> None:
 
 def test_the_closing_json_has_the_verdict_and_no_nan() -> None:
     stream = io.StringIO()
-    rows: list[dict[str, Any]] = [ROW, {"round": 4, "kl": float("nan")}]
+    rows: list[dict[str, Any]] = [ROW, {"round": 4, "drift": float("nan")}]
     close(Closing("run-1", "s", "p", _verdict(True), rows), as_json=True, stream=stream)
     final = json.loads(stream.getvalue())
     assert final["event"] == "run"
     assert final["verdict"]["best_policy"] == "b" * 64
     assert final["best"] == {"success": 0.5, "low": 0.404, "high": 0.596}
-    assert final["rounds"][1]["kl"] is None
+    assert final["rounds"][1]["drift"] is None
 
 
 def test_rounds_go_on_until_the_verdict_says_stop() -> None:
@@ -149,19 +149,13 @@ def test_rounds_go_on_until_the_verdict_says_stop() -> None:
     assert published == [0, 1, 2]
 
 
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert aligned(["n", "text"], [["1", "a"], ["10", "b c"]]) == "n   text\n1   a\n10  b c"
+    assert aligned(["n", "text"], []) == "n  text"
+
+
 @pytest.mark.parametrize(
-    ("form", "expected"),
-    [
-        ("table", "n  text\n-  ----\n1  a b"),
-        ("csv", 'n,text\n1,"a\nb"'),
-        ("json", '[{"n": 1, "text": "a\\nb"}]'),
-    ],
+    ("count", "text"), [(0, "0.0 kB"), (1540, "1.5 kB"), (99_999, "100.0 kB"), (1.25e7, "12.5 MB")]
 )
-def test_query_results_in_each_format(form: Any, expected: str) -> None:
-    assert render(["n", "text"], [{"n": 1, "text": "a\nb"}], form) == expected
-
-
-def test_an_empty_result_keeps_its_header() -> None:
-    assert render(["n"], [], "table") == "n\n-"
-    assert render(["n"], [], "csv") == "n"
-    assert render(["n"], [], "json") == "[]"
+def test_sizes_are_in_decimal_units(count: int, text: str) -> None:
+    assert size(count) == text

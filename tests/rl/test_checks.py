@@ -22,6 +22,7 @@ def _report(**changes: Any) -> UpdateReport:
         "policy_loss": 0.0,
         "distillation": 0.1,
         "kl": 0.0,
+        "drift": 0.0,
         "entropy": 0.2,
         "clip_share": 0.05,
         "ratio_mean": 1.0,

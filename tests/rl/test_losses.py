@@ -130,6 +130,8 @@ def test_total_loss_hand_worked() -> None:
     assert float(out.distillation) == pytest.approx(0.1 * log(2) / 3)
     # k3 0 and 1 - ln 2, times 0.01; entropy mean 0.375, times 0.1.
     assert float(out.kl) == pytest.approx(0.01 * (1 - log(2)) / 2)
+    # From old to new: k3 of log-ratios 0 and -ln 2 is 0 and 1/2 + ln 2 - 1.
+    assert float(out.drift) == pytest.approx((log(2) - 1 / 2) / 2)
     assert float(out.entropy) == pytest.approx(0.375)
     assert float(out.loss.detach()) == pytest.approx(-0.1 + 0.1 * log(2) / 3 + 0.005 * (1 - log(2)) - 0.0375)
     assert (float(out.clip_share), float(out.ratio_mean)) == pytest.approx((0.5, 0.75))
@@ -200,7 +202,7 @@ def test_micro_batches_sum_to_the_mini_batch(
         sdar_loss(_rows_of(whole_inputs, parts[: len(lengths)], part), sdar, update, weights)
         for part in range(3)
     ]
-    for field in ("loss", "policy_loss", "distillation", "kl", "entropy", "clip_share", "ratio_mean"):
+    for field in ("loss", "policy_loss", "distillation", "kl", "drift", "entropy", "clip_share", "ratio_mean"):
         total = sum(float(getattr(out, field).detach()) for out in micro)
         assert total == pytest.approx(float(getattr(whole, field).detach()), abs=1e-10)
     (expected,) = torch.autograd.grad(whole.loss, whole_logits, retain_graph=True)

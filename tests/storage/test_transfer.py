@@ -157,4 +157,5 @@ def test_migrations_are_never_edited():
         "0001_initial.sql": "abef764e06e8f47f",
         "0002_prune.sql": "53a9a1be5723712a",
         "0003_scored_token.sql": "8fa196e17325f963",
+        "0004_drift.sql": "b7d368bd8bad6492",
     }

@@ -63,7 +63,9 @@ def test_a_stage_that_is_stored_is_reused_and_force_computes_it(store: Store, ca
     assert again["run"] == plan["run"]
     (made,) = again["stages"]
     assert (made["reused"], made["artifact_id"]) == (True, plan["found"])
-    (forced,) = facts(store, capsys, "stage", "retrieve", "--round", "2", "--force")["stages"]
+    outcome = facts(store, capsys, "stage", "retrieve", "--round", "2", "--force")
+    assert outcome["stale"] == []
+    (forced,) = outcome["stages"]
     assert (forced["reused"], forced["artifact_id"]) == (False, plan["found"])
     assert store.latest_run().status == "done"  # type: ignore[union-attr]
 
@@ -72,7 +74,7 @@ def test_other_settings_make_a_branch_that_shares_what_lies_before(
     store: Store, finished: SmallRun, capsys: Capture
 ) -> None:
     old = finished.session.run_id
-    change = ("--set", "sdar.gate=entropy")
+    change = ("--set", "sdar.gate=half")
     planned = facts(store, capsys, "stage", "update", "--round", "2", *change, "--dry-run")
     assert len(store.runs()) == 1
     assert (planned["found"], planned["branch"]) == (None, True)
@@ -106,7 +108,7 @@ def test_other_settings_make_a_branch_that_shares_what_lies_before(
     kept = store.query("SELECT difference, verdict FROM comparison").to_pylist()
     assert {"difference": compared["difference"], "verdict": compared["verdict"]} in kept
     tree = {row["run"]: row for row in facts(store, capsys, "runs")}
-    assert (tree[branch]["depth"], tree[branch]["changes"]) == (1, {"sdar.gate": "entropy"})
+    assert (tree[branch]["depth"], tree[branch]["changes"]) == (1, {"sdar.gate": "half"})
     assert facts(store, capsys, "status", "--run", branch)["stages"] != []
     assert sdar(store, "runs") == 0
     assert f"\n  {branch}  done" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from sdar.envs.household.environment import Household
 from sdar.policy.sampler import TransformersSampler
 from sdar.schemas.config import EnvironmentConfig, RunConfig
 from sdar.schemas.records import Episode, StopReason, TaskSpec
-from sdar.tasks.collect import round_tasks
+from sdar.tasks.collect import assign, round_tasks
 from sdar.tasks.demonstrations import encode_demonstration
 from sdar.tasks.rollout import Assignment, RolloutLimits, roll_out
 
@@ -144,6 +144,15 @@ def test_rounds_pass_over_the_tasks_without_repetition(count: int, size: int) ->
     assert drawn[:size] != drawn[size : 2 * size]
     assert round_tasks(tasks, 2, count, 3) == round_tasks(tasks, 2, count, 3)
     assert [task.id for task in round_tasks(tasks, 1, count, 4)] != drawn[:count]
+
+
+def test_a_task_that_occurs_twice_in_a_round_is_played_differently() -> None:
+    tasks = Household().tasks("train")[:5]
+    drawn = round_tasks(tasks, 1, 8, 3)  # eight of five tasks: three occur twice
+    assignments = assign(drawn, 2, 7)
+    assert [(a.group, a.sample) for a in assignments] == [(group, n) for group in range(8) for n in range(2)]
+    assert len({(a.task.id, a.seed) for a in assignments}) == 16
+    assert [a.seed for a in assign(drawn[:1], 2, 7)] == [a.seed for a in assignments[:2]]
 
 
 def test_detours_of_a_demonstration_have_no_weight() -> None:

@@ -43,7 +43,7 @@ def test_the_table_has_one_row_a_round(finished: SmallRun) -> None:
     assert all(row["low"] <= row["success"] <= row["high"] for row in (table[0], table[2]))
     assert "success" not in table[1]  # an evaluation after every second round
     assert all(row["collected_low"] <= row["collected"] <= row["collected_high"] for row in table[1:])
-    assert {"gap", "entropy", "gate_share", "kl", "tokens_per_second"} <= set(table[2])
+    assert {"gap", "entropy", "gate_share", "drift", "tokens_per_second"} <= set(table[2])
 
 
 def test_the_same_configuration_computes_nothing_twice(

@@ -33,8 +33,8 @@ def stored(present: Present = NOW, stage: str = "update", number: int = 3, **cha
     fields: dict[str, Any] = {
         "run_id": "r1", "round": number, "stage": stage, "version": present.version, "inputs": inputs,
         "key": stage_key(stage, present.version, present.fields, inputs, present.seed), "seconds": 1.0,
-        "config": dict(present.fields), "started": "", "finished": "", "artifact_id": "made", "status": "done",
-        "summary": {SOURCE: present.source},
+        "config": dict(present.fields), "started": "", "finished": "", "artifact_id": "made",
+        "status": "done", "summary": {SOURCE: present.source},
     }  # fmt: skip
     return StageRun(**{**fields, **changes})
 

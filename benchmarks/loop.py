@@ -1,0 +1,191 @@
+"""How fast episodes are played, sampled and scored: `python benchmarks/loop.py`.
+
+Three figures, each a rate or a ratio measured in one run on one machine:
+
+- actions a second of the household, played by its expert;
+- sampling with the cache kept across turns, against reading the whole conversation again at every turn, on
+  the same episodes with the same random numbers;
+- scoring in small padded passes, as on a CPU, against passes of four times the size.
+
+Prints them and writes benchmarks/results/loop.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+from sdar.envs.registry import environment_factory
+from sdar.policy.model import Policy, load_policy
+from sdar.policy.sampler import SampledAction, TransformersSampler
+from sdar.policy.scoring import TOKEN_BUDGETS, Row, forward_rows
+from sdar.schemas.config import RunConfig
+from sdar.schemas.records import Episode
+from sdar.tasks.collect import limits
+from sdar.tasks.rollout import Assignment, roll_out
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    """Measure with the number of episodes and threads that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "loop.json")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    result = measure(arguments.episodes)
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2))
+
+
+def measure(count: int) -> dict[str, Any]:
+    """Return all figures together with what they depend on."""
+    load_before = os.getloadavg()[0]
+    config = RunConfig()
+    policy = load_policy(ROOT / "policy" / "starter", "cpu")
+    kept, kept_seconds = _best(lambda: play(config, TransformersSampler(policy, 16), count))
+    again, again_seconds = _best(lambda: play(config, RereadingSampler(policy, 16), count))
+    if [e.token_ids.tolist() for e in kept] != [e.token_ids.tolist() for e in again]:
+        raise SystemExit("the two samplers wrote different episodes: the comparison would mean nothing")
+    rows = [Row(e.token_ids, np.flatnonzero(e.action_mask)) for e in kept]
+    small, large = TOKEN_BUDGETS["cpu"], 4 * TOKEN_BUDGETS["cpu"]
+    tokens = sum(len(e.token_ids) for e in kept)
+    return {
+        "machine": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "python": sys.version.split()[0],
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "load_before": load_before,
+            "load_after": os.getloadavg()[0],
+        },
+        "household_actions_per_second": round(expert_actions_per_second(config)),
+        "sampling": {
+            "episodes": count,
+            "tokens": tokens,
+            "tokens_per_second": round(tokens / kept_seconds),
+            "speedup_over_reading_again": round(again_seconds / kept_seconds, 2),
+        },
+        "scoring": {
+            "tokens_per_second": round(tokens / score(policy, rows, small)),
+            "speedup_over_large_passes": round(score(policy, rows, large) / score(policy, rows, small), 2),
+        },
+    }
+
+
+def expert_actions_per_second(config: RunConfig, seconds: float = 3.0) -> float:
+    """Return how many actions a second the household takes; choosing them is not counted."""
+    environment = environment_factory("household")(config.env)
+    tasks = environment.tasks("train")
+    taken, spent, index = 0, 0.0, 0
+    while spent < seconds:
+        task = tasks[index % len(tasks)]
+        began = time.perf_counter()
+        environment.reset(task, index)
+        spent += time.perf_counter() - began
+        expert = environment.expert()
+        if expert is None:
+            raise SystemExit("the household has no expert")
+        for _ in range(config.env.max_steps):
+            action = expert.next_action()
+            began = time.perf_counter()
+            result = environment.step(action)
+            spent += time.perf_counter() - began
+            taken += 1
+            if result.done:
+                break
+        index += 1
+    return taken / spent
+
+
+@dataclass(frozen=True)
+class RereadingSampler:
+    """The plain way: every turn starts a new cache and reads the whole conversation."""
+
+    policy: Policy
+    max_action_tokens: int
+    engine: str = "transformers"
+
+    def start(self, uniforms: NDArray[np.float64], temperature: float) -> RereadConversations:
+        """Start B conversations."""
+        return RereadConversations(
+            TransformersSampler(self.policy, self.max_action_tokens), uniforms, temperature
+        )
+
+
+class RereadConversations:
+    """Running conversations of a `RereadingSampler`."""
+
+    def __init__(
+        self, sampler: TransformersSampler, uniforms: NDArray[np.float64], temperature: float
+    ) -> None:
+        """Start with empty conversations."""
+        self._sampler, self._uniforms, self._temperature = sampler, uniforms, temperature
+        self._ids: list[list[int]] = [[] for _ in uniforms]
+        self._drawn = [0] * len(uniforms)
+
+    def act(self, rows: Sequence[int], new_ids: Sequence[Sequence[int]]) -> list[SampledAction]:
+        """Sample the next action of each row from all that was said so far."""
+        for row, ids in zip(rows, new_ids, strict=True):
+            self._ids[row] += ids
+        limit = self._sampler.max_action_tokens
+        draws = np.stack([self._uniforms[row][self._drawn[row] :][:limit] for row in rows])
+        fresh = self._sampler.start(draws, self._temperature)
+        actions = fresh.act(range(len(rows)), [self._ids[row] for row in rows])
+        for row, action in zip(rows, actions, strict=True):
+            self._ids[row] += action.ids
+            self._drawn[row] += len(action.ids)
+        return actions
+
+
+def play(config: RunConfig, sampler: TransformersSampler | RereadingSampler, count: int) -> list[Episode]:
+    """Play episodes of the first training tasks."""
+    factory = environment_factory(config.env.name)
+    tasks = factory(config.env).tasks(config.env.train_split)
+    assignments = [Assignment(tasks[i % len(tasks)], i, 0, seed=i) for i in range(count)]
+    return roll_out(
+        factory, config.env, sampler.policy.dialogue, sampler, assignments, limits(config, temperature=1.0)
+    )
+
+
+def score(policy: Policy, rows: Sequence[Row], budget: int) -> float:
+    """Return the seconds that one pass of the model over the rows takes."""
+
+    def run() -> None:
+        with torch.inference_mode():
+            for _ in forward_rows(policy.model, rows, budget):
+                pass
+
+    return _best(run)[1]
+
+
+def _best(work: Callable[[], Any], times: int = 3) -> tuple[Any, float]:
+    """Run it a few times; return its result and the seconds of the fastest."""
+    fastest = float("inf")
+    for _ in range(times):
+        began = time.perf_counter()
+        result = work()
+        fastest = min(fastest, time.perf_counter() - began)
+    return result, fastest
+
+
+if __name__ == "__main__":
+    main()
