@@ -10,10 +10,18 @@ import typer
 
 from sdar.flows.commands.bootstrap import bootstrap
 from sdar.flows.commands.config import config_app, methods
+from sdar.flows.commands.envs import envs_app
+from sdar.flows.commands.episodes import episodes_app
 from sdar.flows.commands.evaluate import evaluate
 from sdar.flows.commands.options import with_latest
+from sdar.flows.commands.policy import policy_app
 from sdar.flows.commands.run import run
-from sdar.flows.commands.store import policy_app, sql, status, store_app
+from sdar.flows.commands.runs import runs_app
+from sdar.flows.commands.skills import skills_app
+from sdar.flows.commands.sql import sql
+from sdar.flows.commands.stage import stage
+from sdar.flows.commands.status import status
+from sdar.flows.commands.store import store_app
 from sdar.flows.environment import prepare_environment
 from sdar.flows.failures import UnexpectedError, keep_traceback
 from sdar.flows.interrupts import Interrupted, interruptible
@@ -28,14 +36,19 @@ app = typer.Typer(
     "130 and 143 interrupted.",
 )
 app.command()(run)
+app.add_typer(runs_app, name="runs")
+app.command()(status)
+app.command()(stage)
 app.command()(evaluate)
 app.command()(bootstrap)
-app.command()(status)
-app.command()(sql)
 app.command()(methods)
+app.command()(sql)
+app.add_typer(episodes_app, name="episodes")
+app.add_typer(policy_app, name="policy")
+app.add_typer(skills_app, name="skills")
+app.add_typer(envs_app, name="envs")
 app.add_typer(config_app, name="config")
 app.add_typer(store_app, name="store")
-app.add_typer(policy_app, name="policy")
 
 
 def main() -> None:

@@ -1,53 +1,40 @@
-"""Results of queries as aligned text, CSV or JSON."""
+"""What commands print: results of queries in the asked-for format, and aligned text."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-Format = Literal["table", "csv", "json"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_WIDEST = 64
-
-
-def render(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], form: Format) -> str:
-    """Return rows as text in the asked-for format, without a final line break.
-
-    Args:
-        columns: names in order; shown even when there are no rows.
-        rows: values by column.
-        form: `table` cuts cells that are wider than 64 characters, `csv` and `json` are complete.
-    """
-    if form == "json":
-        return json.dumps([dict(row) for row in rows], default=str)
-    if form == "csv":
-        return _csv(columns, rows)
-    lines = [[_short(row[name]) for name in columns] for row in rows]
-    return _aligned(columns, lines)
+    from sdar.flows.commands.options import Format
 
 
-def _csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([row[name] for name in columns] for row in rows)
-    return text.getvalue().rstrip("\n")
+def print_table(table: pa.Table, form: Format, out: Path | None = None) -> None:
+    """Write the result of a query to standard output, or to the file `out`."""
+    from sdar.storage import write_table
+
+    write_table(table, form, out or sys.stdout)
 
 
-def _aligned(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(name), *(len(line[index]) for line in lines), 0) for index, name in enumerate(columns)]
-    rule = ["-" * width for width in widths]
+def print_json(value: Any) -> None:
+    """Write a value as one line of JSON; what JSON does not know becomes text."""
+    print(json.dumps(value, default=str))
+
+
+def aligned(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells below a header, each column as wide as its widest cell."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *lines, strict=True)]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in [columns, rule, *lines]
+        for line in (columns, *lines)
     )
 
 
-def _short(value: Any) -> str:
-    if value is None:
-        return ""
-    text = f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split())
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+def size(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

@@ -189,8 +189,8 @@ class PolicyRecord(Record):
 class UpdateReport(Record):
     """One optimiser step. Loss parts are as they entered the total; shares are in [0, 1].
 
-    `kl` is the term to policy 0, `drift` the estimated KL from the policy that sampled, before the step; NaN in
-    stores from before it was measured.
+    `kl` is the term to policy 0, `drift` the estimated KL from the policy that sampled, before the step; NaN
+    in stores from before it was measured.
     """
 
     step: int

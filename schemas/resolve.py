@@ -205,7 +205,8 @@ def _unknown(path: str, value: Any, origin: str) -> Fault:
     section = path.rpartition(".")[0]
     siblings = [known for known in _PATHS if known.rpartition(".")[0] == section]
     near = _near(path, siblings) or _near(path, list(_PATHS)) or _same_name(path)
-    within = ", ".join(siblings if section in _SECTIONS else sorted({known.partition(".")[0] for known in _PATHS}))
+    top = sorted({known.partition(".")[0] for known in _PATHS})
+    within = ", ".join(siblings if section in _SECTIONS else top)
     return Fault(path, "an unknown setting", within, origin, near)
 
 

@@ -16,7 +16,7 @@ from sdar.flows.commands.options import (
     configuration,
     overrides,
 )
-from sdar.flows.output import render
+from sdar.flows.output import print_json
 from sdar.schemas.config import RunConfig
 from sdar.schemas.resolve import flatten, settings
 
@@ -82,7 +82,7 @@ def methods(json_: JsonOption = False) -> None:
         for method in METHODS.values()
     ]
     if json_:
-        typer.echo(render([], rows, "json"))
+        print_json(rows)
         return
     for method in METHODS.values():
         values = ", ".join(f"{path}={value}" for path, value in method.settings.items()) or "the defaults"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdar.flows.commands.options import STORE, JsonOption, StoreOption, resume_command
+from sdar.flows.commands.options import STORE, JsonOption, StoreOption, WaitOption, change_store
 from sdar.flows.display import cell
+from sdar.flows.output import print_json
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
 from sdar.schemas.records import PanelResult
 
 if TYPE_CHECKING:
     from sdar.storage import Store
-    from sdar.tasks.session import Session
 
 _POLICIES = """
     SELECT p.id, s.run_id, s.round FROM policy p JOIN stage_run s ON s.artifact_id = p.artifact_id
@@ -44,17 +43,18 @@ def evaluate(
         bool, typer.Option("--with-skills", help="Put retrieved skills into the prompt.")
     ] = False,
     store: StoreOption = STORE,
+    wait: WaitOption = 0.0,
     json_: JsonOption = False,
 ) -> None:
     """Evaluate a policy on the panel of its run; the result is stored, and taken from there next time."""
-    from sdar.storage import open_store
-
-    open_store(store, read_only=True)  # refuses a folder without a store instead of making one
-    opened = open_store(store)
+    opened = change_store(store)
     found = _find(opened, policy)
-    with opened.writer("sdar evaluate"):
+    with opened.writer("sdar evaluate", wait):
         result = _execute(opened, found, "evaluate_with_skills" if with_skills else "evaluate")
-    typer.echo(json.dumps(result.model_dump(mode="json")) if json_ else _text(result, found))
+    if json_:
+        print_json(result.model_dump(mode="json"))
+    else:
+        typer.echo(_text(result, found))
 
 
 def _find(store: Store, wanted: str | None) -> _Found:
@@ -78,26 +78,10 @@ def _execute(store: Store, found: _Found, stage: str) -> PanelResult:
     status = store.run(found.run_id).status
     session = Session.start(store, RunConfig(), found.run_id, SystemClock())
     try:
-        _take_inputs(session, stage, found.round)
         report = session.execute(stage, found.round)
     finally:
         session.finish(status)
     return store.evaluations(report.artifact_id)[0]
-
-
-def _take_inputs(session: Session, stage: str, round_number: int) -> None:
-    """Give the session the stored artifacts that the stage reads, without going through the rounds before."""
-    from sdar.tasks.registry import input_places
-
-    for place in input_places(session.config, stage, round_number).values():
-        made = session.known.get(place)
-        if made is None or made.artifact_id is None:
-            resume = resume_command(session.run_id, session.store.path)
-            raise InputError(
-                f"run {session.run_id} has no finished stage {place[1]} in round {place[0]}, "
-                f"which {stage} reads. Continue it first: {resume}"
-            )
-        session.artifacts[place] = session.store.artifact(made.artifact_id)
 
 
 def _text(result: PanelResult, found: _Found) -> str:

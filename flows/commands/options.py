@@ -5,11 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sdar.schemas.errors import InputError
+from sdar.schemas.lineage import RunRecord
 from sdar.schemas.resolve import Resolved, resolve
+
+if TYPE_CHECKING:
+    from sdar.storage import Store
 
 STORE = Path("sdar-store")
 LATEST = "latest"
@@ -24,6 +29,17 @@ SeedOption = Annotated[int | None, typer.Option("--seed", help="Short for --set 
 RoundsOption = Annotated[int | None, typer.Option("--rounds", help="Short for --set stop.rounds=N.")]
 MethodOption = Annotated[str | None, typer.Option("--method", help="Short for --set method=NAME.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
+Format = Literal["table", "csv", "json", "parquet"]
+FormatOption = Annotated[
+    Format, typer.Option("--format", help="How to write the result; parquet needs --out.")
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="File for the result, else standard output.")]
+WaitOption = Annotated[
+    float, typer.Option("--wait", min=0.0, metavar="SECONDS", help="Wait so long for another writer to end.")
+]
+RunOption = Annotated[
+    str | None, typer.Option("--run", metavar="ID", help="Which run; by default the latest one.")
+]
 
 
 def overrides(
@@ -56,3 +72,26 @@ def with_latest(arguments: Sequence[str]) -> list[str]:
         if word == "--resume" and following.startswith("-"):
             full.append(LATEST)
     return full
+
+
+def read_store(path: Path) -> Store:
+    """Open a store for reading; `InputError` where there is none."""
+    from sdar.storage import open_store
+
+    return open_store(path, read_only=True)
+
+
+def change_store(path: Path) -> Store:
+    """Open a store for writing; `InputError` where there is none instead of making one."""
+    from sdar.storage import open_store
+
+    read_store(path)
+    return open_store(path)
+
+
+def find_run(store: Store, run_id: str | None) -> RunRecord:
+    """Return the named run, or the latest one; `InputError` when there is none."""
+    found = store.run(run_id) if run_id not in (None, LATEST) else store.latest_run()
+    if found is None:
+        raise InputError(f"the store {store.path} has no run yet; start one with `sdar run`")
+    return found

@@ -1,75 +1,46 @@
-"""`sdar sql`, `sdar status`, `sdar store` and `sdar policy`: reading what a store holds."""
+"""`sdar store`: what a store holds, whether it is whole, how big it is, and moving it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from sdar.flows.commands.options import STORE, JsonOption, StoreOption
-from sdar.flows.output import Format, render
-from sdar.schemas.errors import ConfigError, IntegrityError
+from sdar.flows.commands.options import (
+    STORE,
+    JsonOption,
+    StoreOption,
+    WaitOption,
+    change_store,
+    read_store,
+)
+from sdar.flows.output import print_json, size
+from sdar.schemas.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from sdar.storage import Store
+    from sdar.storage import PruneReport
+    from sdar.storage.prune import Keep
 
-store_app = typer.Typer(no_args_is_help=True, help="Look at a store and check it.")
-policy_app = typer.Typer(no_args_is_help=True, help="Look at policies.")
+store_app = typer.Typer(no_args_is_help=True, help="Look at a store, check it, shrink it, move it.")
 
-_POLICIES = """
-    SELECT DISTINCT p.id, p.round, s.run_id, p.method, p.parameters, e.success, e.low, e.high, a.blob
-    FROM policy p JOIN artifact a ON a.id = p.artifact_id
-    JOIN stage_run s ON s.artifact_id = p.artifact_id
-    LEFT JOIN evaluation e ON e.policy_id = p.id AND NOT e.with_skills
-    ORDER BY s.run_id, p.round, p.id"""
-_RUNS = """
-    SELECT r.id, r.created, r.method, r.seed, r.status, max(s.round) AS round,
-        arg_max(s.stage, (s.round, s.rowid)) AS last_stage, round(sum(s.seconds), 1) AS seconds
-    FROM run r LEFT JOIN stage_run s ON s.run_id = r.id GROUP BY ALL ORDER BY r.created DESC"""
 _COUNTS = """
     SELECT (SELECT count(*) FROM run) AS runs, (SELECT count(*) FROM stage_run) AS stages,
         (SELECT count(DISTINCT id) FROM policy) AS policies, (SELECT count(*) FROM episode) AS episodes,
         (SELECT coalesce(sum(len(positions)), 0)::BIGINT FROM token_score) AS scored_tokens"""
 
 
-def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT statement.")] = "",
-    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = "table",
-    tables: Annotated[bool, typer.Option("--tables", help="List the views and tables instead.")] = False,
-    store: StoreOption = STORE,
-) -> None:
-    """Query the store with SQL; this works while a run is writing to it."""
-    from sdar.storage import TABLES_QUERY
-
-    if bool(query) == tables:
-        found = "both a query and --tables" if tables else "neither a query nor --tables"
-        raise ConfigError(
-            f"`sdar sql` found {found}; allowed: one of them, for instance "
-            "sdar sql 'SELECT * FROM round_summary'."
-        )
-    columns, rows = _read(_open(store), TABLES_QUERY if tables else query)
-    typer.echo(render(columns, rows, form))
-
-
-def status(
-    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = "table",
-    store: StoreOption = STORE,
-) -> None:
-    """List the runs of a store with how far each got."""
-    columns, rows = _read(_open(store), _RUNS)
-    typer.echo(render(columns, rows, form))
-
-
 @store_app.command()
 def info(store: StoreOption = STORE, json_: JsonOption = False) -> None:
     """Show where the store is, how big it is and how much is in it."""
-    opened = _open(store)
-    _, rows = _read(opened, _COUNTS)
-    size = sum(path.stat().st_size for path in opened.path.rglob("*") if path.is_file())
-    facts = {"path": str(opened.path), "schema": opened.schema_version(), "bytes": size, **rows[0]}
+    opened = read_store(store)
+    counts = opened.query(_COUNTS).to_pylist()[0]
+    used = sum(path.stat().st_size for path in opened.path.rglob("*") if path.is_file())
+    facts = {"path": str(opened.path), "schema": opened.schema_version(), "bytes": used, **counts}
     if json_:
-        typer.echo(render([], [facts], "json").removeprefix("[").removesuffix("]"))
+        print_json(facts)
         return
     for name, value in facts.items():
         typer.echo(f"{name:<14} {value}")
@@ -78,7 +49,7 @@ def info(store: StoreOption = STORE, json_: JsonOption = False) -> None:
 @store_app.command()
 def verify(store: StoreOption = STORE) -> None:
     """Hash everything again and follow every reference; a fault gives exit code 5."""
-    opened = _open(store)
+    opened = read_store(store)
     faults = opened.verify()
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
@@ -89,32 +60,107 @@ def verify(store: StoreOption = STORE) -> None:
     typer.echo(f"The store {opened.path} is whole.")
 
 
-@policy_app.command("list")
-def list_policies(
-    form: Annotated[Format, typer.Option("--format", help="How to write the result.")] = "table",
+@store_app.command()
+def prune(
+    keep: Annotated[
+        list[str] | None,
+        typer.Option("--keep", help="`best` or `last` of every run; by default both. Repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    wait: WaitOption = 0.0,
+    store: StoreOption = STORE,
+    json_: JsonOption = False,
+) -> None:
+    """Remove weights and score files that nobody needs; all rows stay, and pinned policies too."""
+    from sdar.storage import KEEP
+
+    chosen = cast("list[Keep]", keep) or KEEP  # prune itself says what is allowed
+    if dry_run:
+        report = read_store(store).prune(chosen, dry_run=True)
+    else:
+        opened = change_store(store)
+        with opened.writer("sdar store prune", wait):
+            report = opened.prune(chosen)
+    if json_:
+        print_json({**asdict(report), "bytes_freed": report.bytes_freed})
+    else:
+        typer.echo("\n".join(_pruned(report)))
+
+
+def _pruned(report: PruneReport) -> Sequence[str]:
+    word = "would go" if report.dry_run else "removed"
+    lines = [f"{word}  {use.blob[:12]}  {use.kind:<12}  {size(use.bytes):>9}" for use in report.removed]
+    lines += [
+        f"kept     {use.blob[:12]}  {use.kind:<12}  {size(use.bytes):>9}  {', '.join(use.reasons)}"
+        for use in report.kept
+    ]
+    verb = "would be freed" if report.dry_run else "freed"
+    return [*lines, f"{size(report.bytes_freed)} {verb}, {len(report.kept)} kept."]
+
+
+@store_app.command()
+def pin(
+    policy: Annotated[str, typer.Argument(help="Id of a policy, or its beginning.")],
+    note: Annotated[str, typer.Option("--note", help="Why it is kept.")] = "",
+    wait: WaitOption = 0.0,
     store: StoreOption = STORE,
 ) -> None:
-    """List the policies with success on the panel, its 95 % interval, and their folders."""
-    opened = _open(store)
-    columns, rows = _read(opened, _POLICIES)
-    located = [{**row, "folder": str(opened.path / "blobs" / row["blob"])} for row in rows]
-    shown = [{**row, "id": row["id"][:12]} for row in located] if form == "table" else located
-    names = [name for name in columns if name != "blob"]
-    if form == "table":
-        typer.echo(f"Folders are below {opened.path / 'blobs'}; --format json gives whole ids and paths.")
-        names = [*names, "blob"]
-    else:
-        names = [*names, "folder"]
-    typer.echo(render(names, [{name: row[name] for name in names} for row in shown], form))
+    """Keep the weights of a policy whatever is pruned."""
+    opened = change_store(store)
+    with opened.writer("sdar store pin", wait):
+        found = opened.pin(policy, note)
+    typer.echo(f"Policy {found} is pinned.")
 
 
-def _open(path: Path) -> Store:
-    from sdar.storage import open_store
+@store_app.command()
+def unpin(
+    policy: Annotated[str, typer.Argument(help="Id of a policy, or its beginning.")],
+    wait: WaitOption = 0.0,
+    store: StoreOption = STORE,
+) -> None:
+    """Take a pin off again; the next prune may remove the weights."""
+    opened = change_store(store)
+    with opened.writer("sdar store unpin", wait):
+        opened.unpin(policy)
+    typer.echo(f"No policy {policy} is pinned any more.")
 
-    return open_store(path, read_only=True)
+
+@store_app.command()
+def snapshot(wait: WaitOption = 0.0, store: StoreOption = STORE) -> None:
+    """Publish the copy that queries read, needed only after a run was killed; print where it is."""
+    opened = change_store(store)
+    with opened.writer("sdar store snapshot", wait):
+        opened.publish()
+    typer.echo(str(opened.path / "snapshots" / "store.duckdb"))
 
 
-def _read(store: Store, query: str) -> tuple[list[str], list[dict[str, Any]]]:
-    table = store.query(query)
-    names = [str(name) for name in table.column_names]
-    return names, table.to_pylist()
+@store_app.command()
+def migrate(store: StoreOption = STORE) -> None:
+    """Bring a store of an older version to the present schema."""
+    before = read_store(store).schema_version()
+    opened = change_store(store)
+    typer.echo(f"The store {opened.path} has schema version {opened.schema_version()}; it had {before}.")
+
+
+@store_app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
+    store: StoreOption = STORE,
+) -> None:
+    """Write every table as Parquet, and the files, into a folder that `sdar store import` reads."""
+    manifest = read_store(store).export(folder)
+    rows = sum(manifest.tables.values())
+    typer.echo(f"Wrote {folder}: {rows} rows of {len(manifest.tables)} tables, {len(manifest.blobs)} blobs.")
+
+
+@store_app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="What `sdar store export` wrote.")],
+    store: StoreOption = STORE,
+) -> None:
+    """Make a store of an export, with every hash computed anew, or nothing at all."""
+    from sdar.storage import import_store
+
+    manifest = import_store(folder, store.absolute())
+    rows = sum(manifest.tables.values())
+    typer.echo(f"The store {store.absolute()} holds {rows} rows and {len(manifest.blobs)} blobs now.")

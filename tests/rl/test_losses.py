@@ -202,7 +202,8 @@ def test_micro_batches_sum_to_the_mini_batch(
         sdar_loss(_rows_of(whole_inputs, parts[: len(lengths)], part), sdar, update, weights)
         for part in range(3)
     ]
-    for field in ("loss", "policy_loss", "distillation", "kl", "drift", "entropy", "clip_share", "ratio_mean"):
+    fields = ("loss", "policy_loss", "distillation", "kl", "drift", "entropy", "clip_share", "ratio_mean")
+    for field in fields:
         total = sum(float(getattr(out, field).detach()) for out in micro)
         assert total == pytest.approx(float(getattr(whole, field).detach()), abs=1e-10)
     (expected,) = torch.autograd.grad(whole.loss, whole_logits, retain_graph=True)
