@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,11 +49,11 @@ class SkillIndex:
                 f"[{len(ids)}, d]. The embedder is at fault; look at the bank with `sdar skills list`."
             )
         _check_finite(vectors)
-        faiss.omp_set_num_threads(1)
         flat = faiss.IndexIDMap2(faiss.IndexFlatIP(vectors.shape[1]))
-        flat.add_with_ids(
-            np.ascontiguousarray(vectors, dtype=np.float32), np.arange(len(ids), dtype=np.int64)
-        )
+        with _one_thread():
+            flat.add_with_ids(
+                np.ascontiguousarray(vectors, dtype=np.float32), np.arange(len(ids), dtype=np.int64)
+            )
         return cls(flat, tuple(ids))
 
     def search(self, query: NDArray[np.float32], k: int) -> list[Hit]:
@@ -76,17 +77,31 @@ class SkillIndex:
         return sorted(hits, key=lambda hit: (-hit.score, self.ids[hit.position]))[:k]
 
     def _candidates(self, query: NDArray[np.float32], k: int) -> list[Hit]:
-        # The thread count belongs to the calling thread, so it is set here too. FAISS returns ties in no
-        # useful order and may leave some out, so more are fetched until the k-th score is surely complete.
-        faiss.omp_set_num_threads(1)
+        # FAISS returns ties in no useful order and may leave some out, so more are fetched until the k-th
+        # score is surely complete.
         wanted = min(len(self.ids), 2 * k)
         while wanted:
-            scores, positions = self.flat.search(query, wanted)
+            with _one_thread():
+                scores, positions = self.flat.search(query, wanted)
             rounded = np.round(scores[0].astype(np.float64), SCORE_DIGITS)
             if wanted == len(self.ids) or rounded[-1] < rounded[k - 1]:
                 return [Hit(int(at), float(score)) for at, score in zip(positions[0], rounded, strict=True)]
             wanted = min(len(self.ids), 2 * wanted)
         return []
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let FAISS use one thread, for the same sums everywhere, and give the others back.
+
+    FAISS and torch count the same OpenMP threads: what is set here would change how torch adds up, too.
+    """
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _check_finite(vectors: NDArray[np.float32]) -> None:

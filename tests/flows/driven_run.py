@@ -1,11 +1,14 @@
 """A small run without Prefect, begun or gone on with; see test_kill.py.
 
-Usage: driven_run.py STORE POLICY. Prints `begun`, and at the end artifacts by stage and seconds as JSON.
+Usage: driven_run.py STORE POLICY [STAGES]. Prints `begun`, and at the end artifacts by stage and seconds as
+JSON; after that many stages it kills itself.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -18,14 +21,23 @@ from sdar.tasks.session import Session
 
 
 def main() -> None:
-    path, policy = map(Path, sys.argv[1:])
+    path, policy = map(Path, sys.argv[1:3])
+    last = int(sys.argv[3]) if len(sys.argv) > 3 else None
     print("begun", flush=True)
     began = time.monotonic()
-    store = open_store(path)
+    store, config = open_store(path), small_config(policy)
+    # Two threads, as users have: a process that adds up in another order than the one before would show.
+    config = config.model_copy(update={"policy": config.policy.model_copy(update={"threads": 2})})
     with store.writer("driven run"):
         resume = "latest" if store.runs() else None
-        session = Session.start(store, small_config(policy), resume, SteppingClock())
-        run_rounds(session, lambda stage, number: void(session.execute(stage, number)), void)
+        session = Session.start(store, config, resume, SteppingClock())
+
+        def execute(stage: str, number: int) -> None:
+            session.execute(stage, number)
+            if len(session.done) == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        run_rounds(session, execute, void)
         session.finish("done")
     artifacts = {f"{number} {stage}": made.id for (number, stage), made in session.artifacts.items()}
     print(json.dumps([artifacts, time.monotonic() - began]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,15 +18,15 @@ from sdar.storage import open_store
 
 MOMENTS = int(os.environ.get("SDAR_KILLS", "20"))
 SCRIPT = Path(__file__).with_name("driven_run.py")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
 
 Ended = tuple[dict[str, str], float]
 
 
 def drive(store: Path, policy: Path, kill_after: float | None) -> Ended | None:
     """Begin a run or go on; return its artifacts and seconds, or None when it was killed before its end."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(SCRIPT), str(store), str(policy)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "begun\n"
         try:
@@ -46,6 +47,20 @@ def stored(store: Path) -> set[tuple[int, str, str | None]]:
         return set()
     assert opened.verify() == []
     return {(s.round, s.stage, s.artifact_id) for run in opened.runs() for s in opened.stage_runs(run.id)}
+
+
+def test_a_run_that_goes_on_in_another_process_ends_like_an_undisturbed_one(tmp_path: Path) -> None:
+    policy = save_tiny_policy(tmp_path / "policy")
+    undisturbed = drive(tmp_path / "undisturbed", policy, None)
+    assert undisturbed is not None
+    expected, _ = undisturbed
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "killed"), str(policy), "9"]
+    ended = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert len(stored(tmp_path / "killed")) == 9
+    resumed = drive(tmp_path / "killed", policy, None)
+    assert resumed is not None
+    assert resumed[0] == expected
 
 
 @pytest.mark.slow

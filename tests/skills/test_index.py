@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -27,6 +28,18 @@ def test_k_above_the_size_returns_everything_once() -> None:
 def test_an_empty_bank_has_no_hits() -> None:
     index = SkillIndex.build(np.zeros((0, 3), dtype=np.float32), [])
     assert index.search(np.ones(3, dtype=np.float32), 4) == []
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_threads_of_torch_are_left_alone(threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        index = SkillIndex.build(vectors([[1, 0], [0, 1]]), ["a", "b"])
+        index.search(vectors([[0, 1]])[0], 1)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 # Few distinct vectors make ties the rule; a permutation of the ids decides among them.

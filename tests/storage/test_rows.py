@@ -20,8 +20,8 @@ from sdar.storage.rows import insert_rows, select_rows
 
 STEP = UpdateReport(
     step=0, loss=math.pi, policy_loss=1e-300, distillation=-0.0, kl=float("nan"), drift=0.0,
-    entropy=float("inf"), clip_share=0.1, ratio_mean=1.0, gate_mean=0.5, gate_share=0.5, gap_mean=0.1, gap_std=0.2,
-    gradient_norm=1.0, skipped=False, tokens=12,
+    entropy=float("inf"), clip_share=0.1, ratio_mean=1.0, gate_mean=0.5, gate_share=0.5,
+    gap_mean=0.1, gap_std=0.2, gradient_norm=1.0, skipped=False, tokens=12,
 )  # fmt: skip
 GAIN = Comparison(before="p0", after="p1", difference=0.1, low=0.1 + 0.2, high=0.3, verdict="better")
 VERDICT = Verdict(
