@@ -12,7 +12,22 @@ ROOMS = ("flows", "tasks", "rl", "policy", "envs", "skills", "storage", "schemas
 
 INIT = '''"""sdar: agents that teach themselves, offline. See README.md."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdar.storage import Store, open_store
+
+__all__ = ["Store", "__version__", "open_store"]
 __version__ = "{version}"
+
+
+def __getattr__(name: str) -> object:
+    # Imported when asked for: DuckDB would slow down commands that do not read a store.
+    if name in ("Store", "open_store"):
+        from sdar import storage
+
+        return getattr(storage, name)
+    raise AttributeError(f"module 'sdar' has no attribute {{name!r}}")
 '''
 MAIN = '''"""`python -m sdar` is the `sdar` command."""
 
