@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from _report import RESULTS, machine, save
 from numpy.typing import NDArray
 
 from sdar.envs.registry import environment_factory
@@ -45,12 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=128)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "loop.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "loop.json")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     result = measure(arguments.episodes)
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    save(result, arguments.out)
     print(json.dumps(result, indent=2))
 
 
@@ -64,18 +62,12 @@ def measure(count: int) -> dict[str, Any]:
     if [e.token_ids.tolist() for e in kept] != [e.token_ids.tolist() for e in again]:
         raise SystemExit("the two samplers wrote different episodes: the comparison would mean nothing")
     rows = [Row(e.token_ids, np.flatnonzero(e.action_mask)) for e in kept]
-    small, large = TOKEN_BUDGETS["cpu"], 4 * TOKEN_BUDGETS["cpu"]
+    small, large = (score(policy, rows, scale * TOKEN_BUDGETS["cpu"]) for scale in (1, 4))
     tokens = sum(len(e.token_ids) for e in kept)
     return {
         "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
+            **machine(load_before, torch, transformers),
             "threads": torch.get_num_threads(),
-            "python": sys.version.split()[0],
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "load_before": load_before,
-            "load_after": os.getloadavg()[0],
         },
         "household_actions_per_second": round(expert_actions_per_second(config)),
         "sampling": {
@@ -85,8 +77,8 @@ def measure(count: int) -> dict[str, Any]:
             "speedup_over_reading_again": round(again_seconds / kept_seconds, 2),
         },
         "scoring": {
-            "tokens_per_second": round(tokens / score(policy, rows, small)),
-            "speedup_over_large_passes": round(score(policy, rows, large) / score(policy, rows, small), 2),
+            "tokens_per_second": round(tokens / small),
+            "speedup_over_large_passes": round(large / small, 2),
         },
     }
 

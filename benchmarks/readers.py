@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,10 +20,10 @@ from typing import Any
 
 import duckdb
 import numpy as np
+from _report import RESULTS, machine, save
 
 from sdar.storage import open_store
 
-ROOT = Path(__file__).parents[1]
 EVERY_S = 0.2
 QUERY = "SELECT round, stage, finished FROM stage_run ORDER BY finished"
 
@@ -33,7 +32,7 @@ def main() -> None:
     """Measure with the number of rounds that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "readers.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "readers.json")
     arguments = parser.parse_args()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
@@ -41,20 +40,12 @@ def main() -> None:
         read, watched = run_watched(Path(folder) / "watched", arguments.rounds)
         after = run_alone(Path(folder) / "after", arguments.rounds)
     result = {
-        "machine": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "python": sys.version.split()[0],
-            "duckdb": duckdb.__version__,
-            "load_before": load_before,
-            "load_after": os.getloadavg()[0],
-        },
+        "machine": machine(load_before, duckdb),
         "reader": watched,
         "run_seconds": {"alone": [before, after], "with_reader": read},
         "ratio_of_run_time": round(read / ((before + after) / 2), 3),
     }
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    save(result, arguments.out)
     print(json.dumps(result, indent=2))
 
 

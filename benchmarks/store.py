@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -25,6 +23,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pydantic
+from _report import RESULTS, machine, save
 
 from sdar.schemas.lineage import RunRecord, StageRun, TokenPiece
 from sdar.schemas.records import (
@@ -61,12 +60,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "store.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "store.json")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), arguments.episodes, arguments.rounds)
-    arguments.out.parent.mkdir(exist_ok=True)
-    arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    save(result, arguments.out)
     print_result(result)
 
 
@@ -84,7 +82,7 @@ def measure(folder: Path, episodes: int, rounds: int) -> dict[str, Any]:
             store.publish()
     tokens = rounds * per_round * LENGTH
     return {
-        "machine": machine(load_before),
+        "machine": machine(load_before, duckdb, pa, np, pydantic),
         "size": {"episodes": rounds * per_round, "tokens": tokens, "rounds": rounds},
         "insert": inserts(seconds, tokens),
         "disk": sizes(store, tokens, folder / "plain.duckdb"),
@@ -305,19 +303,6 @@ def queries(store: Store) -> dict[str, float]:
             raise SystemExit(f"{file.name} returned nothing: it does not measure anything")
         times[file.stem] = min(seconds.values())
     return times
-
-
-def machine(load_before: float) -> dict[str, Any]:
-    """Return what the figures depend on."""
-    versions = {module.__name__: module.__version__ for module in (duckdb, pa, np, pydantic)}
-    return {
-        "system": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "versions": versions,
-        "load_before": load_before,
-        "load_after": os.getloadavg()[0],
-    }
 
 
 def print_result(result: dict[str, Any]) -> None:

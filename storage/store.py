@@ -216,8 +216,8 @@ class Store:
             lineage.save_stage_run(opened, done)
         return kept
 
-    def reuse(self, stage_run: StageRun, artifact: Artifact) -> None:
-        """Record a stage run whose artifact was found in the store.
+    def reuse(self, stage_run: StageRun, artifact: Artifact) -> StageRun:
+        """Record a stage run whose artifact was found in the store, and return it as it is recorded.
 
         A run that already holds this stage with this key is left as it is, so that resuming does not
         overwrite when and where the stage was computed.
@@ -226,12 +226,14 @@ class Store:
         for known in self.stage_runs(stage_run.run_id):
             place = (known.round, known.stage, known.key, known.artifact_id)
             if place == (stage_run.round, stage_run.stage, stage_run.key, artifact.id):
-                return
+                return known
         with self._transaction() as opened:
             origin = stage_run.reused_from or lineage.first_run_of(opened, stage_run.key, artifact.id)
             changes = {"artifact_id": artifact.id, "status": "done", "reused_from": origin}
             lineage.row_counts(opened, artifact.id)
-            lineage.save_stage_run(opened, stage_run.model_copy(update=changes))
+            recorded = stage_run.model_copy(update=changes)
+            lineage.save_stage_run(opened, recorded)
+        return recorded
 
     # Rows
 

@@ -244,9 +244,7 @@ class Session:
         if mine is not None and mine.key == stage_run.key and mine.run_id == self.run_id:
             self.done[place] = mine
             return
-        self.store.reuse(self._finished(stage_run, began, artifact.summary), artifact)
-        recorded = [run for run in self.store.stage_runs(self.run_id) if (run.round, run.stage) == place]
-        self.done[place] = recorded[0]
+        self.done[place] = self.store.reuse(self._finished(stage_run, began, artifact.summary), artifact)
 
     def _compute(self, stage_run: StageRun, began: float) -> Artifact:
         spec = STAGES[stage_run.stage]
