@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from sdar.flows.commands.bootstrap import bootstrap
+from sdar.flows.commands.compare import compare
 from sdar.flows.commands.config import config_app, methods
 from sdar.flows.commands.envs import envs_app
 from sdar.flows.commands.episodes import episodes_app
@@ -36,6 +37,7 @@ app = typer.Typer(
     "130 and 143 interrupted.",
 )
 app.command()(run)
+app.command()(compare)
 app.add_typer(runs_app, name="runs")
 app.command()(status)
 app.command()(stage)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, TextIO, TypeGuard
 
 from rich.console import Console, Group
@@ -74,6 +76,33 @@ def cell(row: Row, key: str) -> str:
     return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+@dataclass(frozen=True)
+class Warned:
+    """A kind of warning: its first sentence, the round of that, and in how many rounds the kind came."""
+
+    sentence: str
+    first: int
+    rounds: int
+
+    def __str__(self) -> str:
+        if self.rounds == 1:
+            return f"Warning in round {self.first}: {self.sentence}"
+        return f"Warning in {self.rounds} rounds, first in round {self.first}: {self.sentence}"
+
+
+def warned(table: Sequence[Row]) -> list[Warned]:
+    """Return each kind of warning in `Session.table()` once, in the order in which they came up.
+
+    Sentences of one kind differ in their numbers only, so what lasts for many rounds is said once.
+    """
+    found: dict[str, Warned] = {}
+    for row in table:
+        for kind, sentence in _kinds(row.get("warnings")).items():
+            first = found.get(kind, Warned(sentence, int(row["round"]), 0))
+            found[kind] = Warned(first.sentence, first.first, first.rounds + 1)
+    return list(found.values())
+
+
 def time_left(rounds_done: int, rounds: int, elapsed: float) -> str:
     """Return an estimate of the time that the remaining rounds take at most, as text."""
     if rounds_done < 1:
@@ -130,9 +159,10 @@ class JsonLines:
 
 @dataclass
 class PlainLines:
-    """One line of text per finished stage, for logs and pipes."""
+    """One line of text per finished stage, for logs and pipes; a warning when its kind comes up first."""
 
     stream: TextIO
+    _told: set[str] = field(default_factory=set)
 
     def started(self, stage: str, round: int) -> None:
         """Say nothing: a stage is reported when it is stored."""
@@ -142,8 +172,10 @@ class PlainLines:
         done = "reused" if report.reused else f"{report.seconds:.1f} s"
         line = f"round {report.round:>3}  {report.stage:<20}  {done:>8}  {_figures(report.summary)}"
         print(line.rstrip(), file=self.stream, flush=True)
-        if warnings := report.summary.get("warnings"):
-            print(f"           warning: {warnings}", file=self.stream, flush=True)
+        for kind, sentence in _kinds(report.summary.get("warnings")).items():
+            if kind not in self._told:
+                self._told.add(kind)
+                print(f"           warning: {sentence}", file=self.stream, flush=True)
 
 
 @dataclass
@@ -187,7 +219,8 @@ class LiveTable:
             Text(f"{elapsed:.0f} s so far"),
             Text(f"at most {left} left"),
         )
-        return Group(table, progress)
+        warnings = [Text(str(warning), style="yellow") for warning in warned(self._rows)]
+        return Group(table, *warnings, progress)
 
 
 def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = None) -> None:
@@ -196,7 +229,7 @@ def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = No
     if as_json:
         write_json(stream, {"event": "run", **_final(closing)})
         return
-    verdict, option = closing.verdict, f" --store {closing.store}"
+    verdict, option = closing.verdict, f" --store {shlex.quote(closing.store)}"
     lines = [f"Run {closing.run_id} is done."]
     if verdict is not None:
         success = cell(_best_row(closing), "success")
@@ -206,8 +239,12 @@ def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = No
             f"Its success on the panel: {success} (95 % interval).",
             f"It is a Hugging Face folder: {closing.policy_path}",
         ]
+    if verdict is not None and verdict.reason == "collapse":
+        lines.append("To go on from it, choose other settings, for instance a lower update.learning_rate.")
     lines += [
+        *map(str, warned(closing.table)),
         "Next:",
+        *_go_on(closing),
         f"  sdar policy list{option}",
         f"  sdar sql 'SELECT * FROM learning_curve'{option}",
         f"  sdar sql --tables{option}",
@@ -228,9 +265,18 @@ def _final(closing: Closing) -> dict[str, Any]:
         "store": closing.store,
         "policy_path": closing.policy_path,
         "verdict": verdict,
+        "warnings": [asdict(warning) for warning in warned(closing.table)],
         "best": {key: best.get(key) for key in ("success", "low", "high")},
         "rounds": [dict(row) for row in closing.table],
     }
+
+
+def _go_on(closing: Closing) -> list[str]:
+    """Return the command of a new run that begins with the best policy."""
+    if not closing.policy_path:
+        return []
+    start, store = shlex.quote(f"policy.path={closing.policy_path}"), shlex.quote(closing.store)
+    return [f"  sdar run --set {start} --store {store}  # a new run from the best policy"]
 
 
 def _best_row(closing: Closing) -> Row:
@@ -242,6 +288,16 @@ def _best_row(closing: Closing) -> Row:
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kinds(warnings: Any) -> dict[str, str]:
+    """Split warnings into sentences by kind, which is the sentence without its numbers."""
+    sentences = re.split(r"(?<=[.!?])\s+(?=[A-Z])", str(warnings or "").strip())
+    return {
+        re.sub(r"-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|\b(?:nan|inf)\b)", "#", text): text
+        for text in sentences
+        if text
+    }
 
 
 def _figures(summary: Mapping[str, float | str]) -> str:

@@ -22,7 +22,11 @@ class GroupAdvantages:
 
 
 def group_advantages(
-    returns: Tensor, groups: Tensor, normalize_std: bool, eps: float = 1e-6
+    returns: Tensor,
+    groups: Tensor,
+    normalize_std: bool,
+    eps: float = 1e-6,
+    weights: Tensor | None = None,
 ) -> GroupAdvantages:
     """Return each episode's return relative to its group: `(R - mean) / (std + eps)`.
 
@@ -32,29 +36,35 @@ def group_advantages(
         normalize_std: divide by the group's unbiased standard deviation; False is Dr.GRPO.
         eps: added to the deviation. Returns of a group that differ by no more than this count as equal,
             since rounding alone can make that difference.
+        weights: [N] int, at least 0: how many rows each episode has. Mean and deviation are taken as if
+            its return occurred that often; None counts every episode once.
 
     Returns:
         The advantages; exactly 0 in a group of one and in a group with equal returns, never NaN.
 
     Raises:
-        ValueError: `returns` and `groups` are not two vectors of one length.
+        ValueError: `returns`, `groups` and `weights` are not vectors of one length.
 
     Source:
-        GRPO, arXiv 2402.03300, section 4.1; without the division, Dr.GRPO, arXiv 2503.20783.
+        GRPO, arXiv 2402.03300, section 4.1; without the division, Dr.GRPO, arXiv 2503.20783. Weights by
+        rows are what the public code of SDAR, arXiv 2605.15155, does.
     """
     if returns.dim() != 1 or returns.shape != groups.shape:
         raise ValueError(f"returns {tuple(returns.shape)} and groups {tuple(groups.shape)} must both be [N]")
+    if weights is not None and weights.shape != returns.shape:
+        raise ValueError(f"weights {tuple(weights.shape)} must be [N] like returns {tuple(returns.shape)}")
     advantages = torch.zeros(len(returns), dtype=torch.float64, device=returns.device)
     labels = sorted(set(groups.tolist()))
     flat = 0
     for label in labels:
         members = groups == label
         values = returns[members].double()
-        if values.max() - values.min() <= eps:
+        counted = values if weights is None else values.repeat_interleave(weights[members])
+        if not counted.numel() or counted.max() - counted.min() <= eps:
             flat += 1
             continue
-        centred = values - values.mean()
-        advantages[members] = centred / (values.std() + eps) if normalize_std else centred
+        centred = values - counted.mean()
+        advantages[members] = centred / (counted.std() + eps) if normalize_std else centred
     return GroupAdvantages(advantages.to(returns.dtype), zero_spread_groups=flat, groups=len(labels))
 
 

@@ -18,7 +18,11 @@ ROUNDING = 1e-5
 
 # Warning bands, each a round's mean over its optimiser steps.
 MOST_ZERO_SPREAD = 0.8  # share of groups without spread: the policy loss sees almost nothing
+MOST_INVALID = 0.5  # share of turns that the environment could not read: the policy lost its language
 MOST_CLIPPED = 0.3  # share of clipped tokens: the policy left the data that it learns from
+MOST_DRIFT = 0.2  # KL from the policy that sampled, nats a token: the steps are too large for their data
+GAP_BAND = (-2.0, 2.0)  # mean gap, nats a token: student and teacher speak of different things
+MOST_GAP_DEVIATION = 5.0  # its standard deviation: a few tokens decide the term
 GATE_BAND = (0.02, 0.98)  # share of gates above 0.5: outside, the gate no longer tells tokens apart
 ENTROPY_BAND = (1e-3, 0.9)  # normalised entropy: samples all alike, or close to noise
 MOST_GRADIENT = 100.0  # gradient norm before the clip, in multiples of update.max_gradient_norm
@@ -128,7 +132,11 @@ def check_teacher_effect(gap: NDArray[np.floating[Any]]) -> None:
 
 
 def warnings_for(
-    reports: Sequence[UpdateReport], zero_spread_share: float, sdar: SdarConfig, max_gradient_norm: float
+    reports: Sequence[UpdateReport],
+    zero_spread_share: float,
+    sdar: SdarConfig,
+    max_gradient_norm: float,
+    invalid_share: float = 0.0,
 ) -> list[str]:
     """Return one sentence for each figure of a round that lies outside its band.
 
@@ -139,40 +147,52 @@ def warnings_for(
         zero_spread_share: share in [0, 1] of the round's groups whose returns were all equal.
         sdar: gate and lambda; the gate is judged only if it is in use and can fall on both sides of 0.5.
         max_gradient_norm: the gradient clip of the run.
+        invalid_share: share in [0, 1] of the round's turns whose action the environment could not read.
     """
     taken = [report for report in reports if not report.skipped]
     found = [
-        _above("share of groups with equal returns", zero_spread_share, MOST_ZERO_SPREAD),
+        _above(
+            "share of groups with equal returns",
+            zero_spread_share,
+            MOST_ZERO_SPREAD,
+            "rewards hardly teach any more",
+        ),
+        _above("share of invalid actions", invalid_share, MOST_INVALID),
         _above("share of optimiser steps skipped for a non-finite gradient", _skipped(reports), 0.0),
     ]
     if taken:
-        entropy = _mean([report.entropy for report in taken])
-        found += [
-            _above("share of clipped tokens", _mean([report.clip_share for report in taken]), MOST_CLIPPED),
-            _outside("normalised entropy", entropy, ENTROPY_BAND),
-            _above(
-                "gradient norm before the clip",
-                _mean([report.gradient_norm for report in taken]),
-                MOST_GRADIENT * max_gradient_norm,
-            ),
-        ]
-    if taken and sdar.coefficient > 0 and sdar.gate in ("gap", "soft_or"):
-        share = _mean([report.gate_share for report in taken])
-        found.append(_outside("share of gates above 0.5", share, GATE_BAND))
+        found += _of_steps(taken, sdar, max_gradient_norm)
     return [sentence for sentence in found if sentence is not None]
+
+
+def _of_steps(taken: Sequence[UpdateReport], sdar: SdarConfig, max_gradient_norm: float) -> list[str | None]:
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(report, name) for report in taken]))
+
+    found = [
+        _above("share of clipped tokens", mean("clip_share"), MOST_CLIPPED),
+        _above("KL from the policy that sampled", mean("drift"), MOST_DRIFT),
+        _outside("normalised entropy", mean("entropy"), ENTROPY_BAND),
+        _above("gradient norm before the clip", mean("gradient_norm"), MOST_GRADIENT * max_gradient_norm),
+    ]
+    if sdar.coefficient > 0:
+        found += [
+            _outside("mean gap", mean("gap_mean"), GAP_BAND),
+            _above("standard deviation of the gap", mean("gap_std"), MOST_GAP_DEVIATION),
+        ]
+    if sdar.coefficient > 0 and sdar.gate in ("gap", "soft_or", "centred_gap"):
+        found.append(_outside("share of gates above 0.5", mean("gate_share"), GATE_BAND))
+    return found
 
 
 def _skipped(reports: Sequence[UpdateReport]) -> float:
     return sum(report.skipped for report in reports) / max(len(reports), 1)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values))
-
-
-def _above(what: str, value: float, most: float) -> str | None:
-    # Written so that NaN warns too.
-    return None if value <= most else f"The {what} is {value:.3g}, above {most:g}."
+def _above(what: str, value: float, most: float, meaning: str = "") -> str | None:
+    if value <= most:  # written so that NaN warns too
+        return None
+    return f"The {what} is {value:.3g}, above {most:g}{f': {meaning}' if meaning else ''}."
 
 
 def _outside(what: str, value: float, band: tuple[float, float]) -> str | None:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sdar.rl.collapse import RoundFigures, collapse
 from sdar.rl.statistics import Interval, PairedDifference, comparison, paired_bootstrap, wilson_interval
 from sdar.schemas.config import StopConfig
 from sdar.schemas.errors import IntegrityError
@@ -44,14 +45,20 @@ class _Gain:
 
 
 def decide(
-    history: Sequence[Evaluated], stop: StopConfig, round: int, minutes_used: float, seed: int
+    history: Sequence[Evaluated],
+    stop: StopConfig,
+    round: int,
+    minutes_used: float,
+    seed: int,
+    rounds: Sequence[RoundFigures] = (),
 ) -> Verdict:
     """Return whether the loop stops after the latest evaluation, and the best policy so far.
 
     The first that holds decides:
 
     1. `target`: the lower end of the latest success interval reaches `stop.target`.
-    2. `collapse`: the latest success is below `stop.floor` and an earlier one was above it for certain.
+    2. `collapse`: the latest success is below `stop.floor` and an earlier one was above it for certain, or
+       `sdar.rl.collapse` finds it in the training rounds.
     3. `converged`: there were more than `stop.patience` evaluations, and the best of the last
        `stop.patience` is not proven (95 %, paired bootstrap) to gain more than `stop.min_gain` over the
        best before them.
@@ -63,6 +70,7 @@ def decide(
         round: rounds completed.
         minutes_used: wall time of the run so far, in minutes.
         seed: decides the bootstrap resamples.
+        rounds: figures of the training rounds so far, oldest first.
 
     Returns:
         The verdict. Its best policy is the one with the highest success on the panel, the earliest of
@@ -75,12 +83,12 @@ def decide(
     _check_history(history)
     best = _best(history)
     gain = _gain(history, stop.patience, seed)
-    reason, sentence = _reason(history, stop, round, minutes_used, gain)
+    reason, sentence = _reason(history, stop, round, minutes_used, gain, rounds)
     return Verdict(
         round=round,
         stop=reason != "continue",
         reason=reason,
-        sentence=f"{sentence} Best on the panel: {_describe(best)}, policy {best.policy_id}.",
+        sentence=f"{sentence} {_handed_over(best, rolled_back=reason == 'collapse')}",
         best_policy=best.policy_id,
         best_round=best.round,
         best_success=best.success,
@@ -112,7 +120,12 @@ def _gain(history: Sequence[Evaluated], patience: int, seed: int) -> _Gain | Non
 
 
 def _reason(
-    history: Sequence[Evaluated], stop: StopConfig, round: int, minutes_used: float, gain: _Gain | None
+    history: Sequence[Evaluated],
+    stop: StopConfig,
+    round: int,
+    minutes_used: float,
+    gain: _Gain | None,
+    rounds: Sequence[RoundFigures],
 ) -> tuple[Reason, str]:
     latest = history[-1]
     if latest.interval.low >= stop.target:
@@ -125,6 +138,8 @@ def _reason(
         return "collapse", (
             f"Collapsed: {_describe(latest)}, below the floor of {stop.floor:.1%}, after {_describe(fallen)}."
         )
+    if sign := collapse(rounds, stop):
+        return "collapse", f"Collapsed: {sign}; {_describe(latest)}."
     if gain is not None and not _proven(gain, stop.min_gain):
         return (
             "converged",
@@ -148,12 +163,20 @@ def _proven(gain: _Gain, min_gain: float) -> bool:
     return gain.paired.verdict == "better" and gain.paired.low > min_gain
 
 
+def _handed_over(best: Evaluated, *, rolled_back: bool) -> str:
+    if rolled_back:
+        where = f"Rolled back to the policy of round {best.round}, the best on the panel"
+        return f"{where}: {_success(best)}, policy {best.policy_id}."
+    return f"Best on the panel: {_describe(best)}, policy {best.policy_id}."
+
+
 def _describe(evaluated: Evaluated) -> str:
+    return f"{_success(evaluated)} in round {evaluated.round}"
+
+
+def _success(evaluated: Evaluated) -> str:
     low, high = evaluated.interval.low, evaluated.interval.high
-    return (
-        f"success {evaluated.success:.1%} [{low:.1%}, {high:.1%}] on {len(evaluated.outcomes)} tasks "
-        f"in round {evaluated.round}"
-    )
+    return f"success {evaluated.success:.1%} [{low:.1%}, {high:.1%}] on {len(evaluated.outcomes)} tasks"
 
 
 def _describe_gain(gain: _Gain, stop: StopConfig) -> str:

@@ -28,12 +28,13 @@ from sdar.schemas.records import UpdateReport
 class LearnerRow:
     """One row with everything that the loss reads about its A action tokens.
 
-    Log-probs [A] are in nats at the sampling temperature; `teacher_hidden` [A, H] are the teacher's states
-    from which it predicts the tokens, None when the divergence needs no vocabulary.
+    `advantages` [A] are those of the tokens. Log-probs [A] are in nats at the sampling temperature;
+    `teacher_hidden` [A, H] are the teacher's states from which it predicts the tokens, None unless
+    `needs_vocabulary`.
     """
 
     row: Row
-    advantage: float
+    advantages: NDArray[np.float32]
     logp_old: NDArray[np.float32]
     logp_teacher: NDArray[np.float32]
     logp_reference: NDArray[np.float32] | None = None
@@ -50,10 +51,13 @@ class Objective:
     teacher_head: torch.Tensor | None = None
 
 
-def new_optimiser(model: PreTrainedModel, update: UpdateConfig) -> torch.optim.AdamW:
-    """Return AdamW over all weights with the configured rate and decay."""
+def new_optimiser(
+    model: PreTrainedModel, update: UpdateConfig, rate_factor: float = 1.0
+) -> torch.optim.AdamW:
+    """Return AdamW over all weights with the configured decay and `rate_factor` times the configured rate."""
+    rate = update.learning_rate * rate_factor
     return torch.optim.AdamW(
-        model.parameters(), lr=update.learning_rate, betas=(0.9, 0.999), weight_decay=update.weight_decay
+        model.parameters(), lr=rate, betas=(0.9, 0.999), weight_decay=update.weight_decay
     )
 
 
@@ -94,7 +98,7 @@ def optimise(
         if finite:
             optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        reports.append(_report(step, outputs, float(norm) if finite else 0.0, skipped=not finite))
+        reports.append(_report(step, outputs, objective, float(norm) if finite else 0.0, skipped=not finite))
     model.train(mode=False)
     return reports
 
@@ -120,12 +124,11 @@ def _loss_inputs(
     device = packed.hidden.device
     logprobs = log_distribution(model, packed.hidden, objective.temperature)
     teacher = None
-    if objective.sdar.coefficient and needs_vocabulary(objective.sdar.divergence):
+    if needs_vocabulary(objective.sdar):
         teacher = _teacher_distribution(rows, objective, device)
     bonus = objective.update.entropy_coefficient > 0
     with torch.set_grad_enabled(bonus):
         entropy = normalised_entropy(logprobs if bonus else logprobs.detach())
-    advantages = np.array([row.advantage for row in rows], dtype=np.float32)
     references = [row.logp_reference for row in rows if row.logp_reference is not None]
     return LossInputs(
         logp=logprobs.gather(1, packed.targets[:, None])[:, 0],
@@ -135,7 +138,7 @@ def _loss_inputs(
         student_logprobs=logprobs if teacher is not None else None,
         teacher_logprobs=teacher,
         entropy=entropy,
-        advantages=torch.from_numpy(advantages).to(device)[packed.owner],
+        advantages=_flat([row.advantages for row in rows], device),
         row=packed.owner,
         rows=len(rows),
     )
@@ -146,7 +149,8 @@ def _teacher_distribution(
 ) -> torch.Tensor:
     hidden = [row.teacher_hidden for row in rows if row.teacher_hidden is not None]
     if objective.teacher_head is None or len(hidden) != len(rows):
-        raise ValueError(f"divergence {objective.sdar.divergence} needs the teacher's states and output head")
+        term = f"divergence {objective.sdar.divergence} with gate {objective.sdar.gate}"
+        raise ValueError(f"{term} needs the teacher's states and output head")
     states = torch.from_numpy(np.concatenate(hidden)).to(device)
     with torch.no_grad():
         return head_log_distribution(objective.teacher_head, states, objective.temperature)
@@ -156,7 +160,9 @@ def _flat(vectors: Sequence[NDArray[np.float32]], device: torch.device) -> torch
     return torch.from_numpy(np.concatenate(vectors)).to(device)
 
 
-def _report(step: int, outputs: Sequence[LossOutputs], norm: float, *, skipped: bool) -> UpdateReport:
+def _report(
+    step: int, outputs: Sequence[LossOutputs], objective: Objective, norm: float, *, skipped: bool
+) -> UpdateReport:
     gate = torch.cat([output.gate for output in outputs])
     gap = torch.cat([output.gap for output in outputs])
 
@@ -175,6 +181,7 @@ def _report(step: int, outputs: Sequence[LossOutputs], norm: float, *, skipped: 
         ratio_mean=total("ratio_mean"),
         gate_mean=float(gate.mean()),
         gate_share=float((gate > 0.5).float().mean()),
+        coefficient=objective.sdar.coefficient,
         gap_mean=float(gap.mean()),
         gap_std=float(gap.std(correction=0)),
         gradient_norm=norm,

@@ -1,4 +1,4 @@
-"""The training loss: clipped policy gradient plus the gated self-distillation term.
+"""The training loss: the policy loss plus the gated self-distillation term.
 
 Packed layout: N is the number of action tokens of a micro-batch, tokens of prompts, observations and
 padding are left out beforehand, and `row[i]` says which row token i came from. A row must not be split
@@ -13,14 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sdar.rl.divergences import divergence
+from sdar.rl.divergences import divergence, k3_estimate
 from sdar.rl.gates import gate
 from sdar.schemas.config import SdarConfig, UpdateConfig
 
 Aggregation = Literal["token_mean", "sequence_mean", "sequence_sum"]
-
-# Beyond this log-ratio to the reference policy the KL estimate is held constant: exp would explode.
-KL_CLAMP = 10.0
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,10 @@ class LossInputs:
         logp_old: [N], the sampler's log-prob of the same token at the sampling temperature.
         logp_teacher: [N], the teacher's log-prob of the same token.
         logp_reference: [N], the reference policy's log-prob; None without a KL term.
-        student_logprobs: [N, V] with gradient; None unless the divergence needs the vocabulary.
-        teacher_logprobs: [N, V]; None unless the divergence needs the vocabulary.
+        student_logprobs: [N, V] with gradient; None unless divergence or gate need the vocabulary.
+        teacher_logprobs: [N, V]; likewise.
         entropy: [N] in [0, 1], student entropy over log(V); with gradient for an entropy bonus.
-        advantages: [N], advantage of the episode on each of its action tokens.
+        advantages: [N], advantage of each action token; not read by the policy loss `likelihood`.
         row: [N] int in [0, rows), the row of each token.
         rows: number of rows; one without action tokens counts and contributes 0.
     """
@@ -83,7 +80,7 @@ class LossOutputs:
         entropy: mean normalised entropy of the action tokens, in [0, 1], whatever its coefficient.
         clip_share: share of tokens whose ratio the clip replaced, and so gets no policy gradient.
         ratio_mean: mean of `exp(logp - logp_old)`.
-        gate: [N], weight of the self-distillation term.
+        gate: [N], weight of the self-distillation term; 0 for a `centred_gap` that lambda 0 turns off.
         gap: [N], teacher minus student log-prob of the sampled token.
     """
 
@@ -146,18 +143,23 @@ def clipped_policy_term(
     return -torch.minimum(plain, clipped), (clipped < plain).detach()
 
 
-def k3(logp: Tensor, logp_reference: Tensor) -> Tensor:
-    """Return the non-negative estimate `e^d - d - 1` of the KL to the reference, `d = logp_reference - logp`.
+def policy_terms(inputs: LossInputs, ratio: Tensor, update: UpdateConfig) -> tuple[Tensor, Tensor]:
+    """Return the per-token policy loss of the configured kind, and where a clip took effect.
 
     Args:
-        logp: [N], with gradient.
-        logp_reference: [N]; `d` is clamped to +-10, so beyond that the gradient is 0.
+        inputs: one micro-batch.
+        ratio: [N], `exp(logp - logp_old)` with gradient.
+        update: `likelihood` takes `-logp` on every token and reads no advantage; the rows were selected.
+
+    Returns:
+        [N] with gradient, and [N] bool, False throughout for `likelihood`.
 
     Source:
-        GRPO, arXiv 2402.03300, equation 4.
+        `likelihood`: rejection-sampling fine-tuning, arXiv 2308.01825.
     """
-    d = (logp_reference.detach() - logp).clamp(-KL_CLAMP, KL_CLAMP)
-    return d.exp() - d - 1
+    if update.policy_loss == "likelihood":
+        return -inputs.logp, torch.zeros_like(inputs.logp, dtype=torch.bool)
+    return clipped_policy_term(ratio, inputs.advantages, update.clip_low, update.clip_high)
 
 
 def sdar_loss(
@@ -169,8 +171,8 @@ def sdar_loss(
 
     Args:
         inputs: one micro-batch.
-        sdar: gate, divergence and lambda.
-        update: the other coefficients, the clip and the aggregation.
+        sdar: gate, divergence, and as `coefficient` the lambda in force this round.
+        update: the other coefficients, the policy loss and the aggregation.
         weights: size of the mini-batch that the micro-batch belongs to; None when it is all of it.
 
     Raises:
@@ -185,9 +187,9 @@ def sdar_loss(
         return aggregate(values, inputs.row, inputs.rows, how, total.tokens, total.rows)
 
     gap = inputs.logp_teacher.detach() - inputs.logp.detach()
-    weight = gate(sdar.gate, gap, inputs.entropy, sdar.beta)
+    weight = _weight(inputs, sdar, gap)
     ratio = (inputs.logp - inputs.logp_old.detach()).exp()
-    terms, clipped = clipped_policy_term(ratio, inputs.advantages, update.clip_low, update.clip_high)
+    terms, clipped = policy_terms(inputs, ratio, update)
 
     # An empty sum over logp keeps the graph alive when every coefficient is 0.
     zero = inputs.logp[:0].sum()
@@ -203,7 +205,7 @@ def sdar_loss(
         distillation=distillation.detach(),
         kl=kl.detach(),
         # The tokens were drawn from the old policy, so the new one is the reference of the estimate.
-        drift=reduce(k3(inputs.logp_old, inputs.logp.detach()), "token_mean"),
+        drift=reduce(k3_estimate(inputs.logp_old, inputs.logp.detach()), "token_mean"),
         entropy=reduce(inputs.entropy.detach(), "token_mean"),
         clip_share=reduce(clipped.to(ratio.dtype), "token_mean"),
         ratio_mean=reduce(ratio.detach(), "token_mean"),
@@ -212,10 +214,19 @@ def sdar_loss(
     )
 
 
+def _weight(inputs: LossInputs, sdar: SdarConfig, gap: Tensor) -> Tensor:
+    # Every other gate is reported also where lambda is 0; this one has no tables to be computed from.
+    if sdar.gate == "centred_gap" and not sdar.coefficient:
+        return torch.zeros_like(gap)
+    tables = (inputs.student_logprobs, inputs.teacher_logprobs)
+    return gate(sdar.gate, gap, inputs.entropy, sdar.beta, *tables)
+
+
 def _distillation(inputs: LossInputs, sdar: SdarConfig, weight: Tensor) -> Tensor:
     term = divergence(
-        sdar.divergence,
+        sdar,
         inputs.logp,
+        inputs.logp_old,
         inputs.logp_teacher,
         inputs.student_logprobs,
         inputs.teacher_logprobs,
@@ -226,4 +237,4 @@ def _distillation(inputs: LossInputs, sdar: SdarConfig, weight: Tensor) -> Tenso
 def _reference_kl(inputs: LossInputs) -> Tensor:
     if inputs.logp_reference is None:
         raise ValueError("update.kl_coefficient is above 0 but logp_reference is None")
-    return k3(inputs.logp, inputs.logp_reference)
+    return k3_estimate(inputs.logp, inputs.logp_reference)

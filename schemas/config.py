@@ -10,9 +10,12 @@ Positive = Annotated[int, Field(gt=0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
-Gate = Literal["gap", "entropy", "soft_or", "none", "half"]
-Divergence = Literal["sampled", "sampled_reverse_kl", "reverse_kl", "forward_kl"]
-TeacherWeights = Literal["live", "frozen", "ema"]
+Gate = Literal["gap", "entropy", "soft_or", "centred_gap", "none", "half"]
+Divergence = Literal["sampled", "sampled_reverse_kl", "reverse_kl", "forward_kl", "jsd", "k3"]
+TeacherWeights = Literal["live", "frozen", "ema", "periodic"]
+Schedule = Literal["constant", "linear", "cosine"]
+Strategy = Literal["embedding", "keyword", "task_type", "ucb", "full", "random", "none"]
+Credit = Literal["episode", "anchor", "teacher_ratio", "turn_belief"]
 
 
 class Section(BaseModel):
@@ -65,13 +68,25 @@ class RolloutConfig(Section):
     group_size: Positive = Field(2, description="Episodes per task: one GRPO group.")
     temperature: float = Field(1.0, gt=0.0, description="Sampling temperature for training episodes.")
     max_action_tokens: Positive = Field(16, description="Tokens per action; a longer one is cut and invalid.")
+    context: Literal["conversation", "window"] = Field(
+        "conversation",
+        description="What the policy reads: all of the episode in one row, or a window with a row per turn.",
+    )
+    history_length: int = Field(
+        4, ge=0, description="Window: turns before the present one that stay in the prompt."
+    )
+    with_skills: bool = Field(False, description="Collect with retrieved skills in the student's prompt.")
+    resample: int = Field(
+        0, ge=0, description="Dynamic sampling: most passes that replace groups with equal returns."
+    )
 
 
 class SkillsConfig(Section):
     """Which skills reach the teacher."""
 
     path: str = Field("builtin", description="`builtin`, or a folder of SKILL.md files.")
-    strategy: Literal["embedding", "none"] = Field("embedding", description="Retrieval strategy.")
+    strategy: Strategy = Field("embedding", description="Retrieval strategy.")
+    exploration: NonNegative = Field(1.0, description="`ucb`: weight of the bonus for skills seldom used.")
     top_k: Positive = Field(4, description="Most skills in one context.")
     threshold: float = Field(
         0.05, ge=-1.0, le=1.0, description="Least cosine similarity of a retrieved skill."
@@ -89,6 +104,23 @@ class AdvantageConfig(Section):
     invalid_penalty: NonNegative = Field(
         0.0, description="Subtracted: this times the share of invalid turns."
     )
+    statistics: Literal["episode", "row"] = Field(
+        "episode", description="What counts once in a group's mean: an episode, or each of its rows."
+    )
+    credit: Credit = Field("episode", description="How an episode's advantage is spread over its tokens.")
+    credit_weight: NonNegative = Field(
+        1.0, description="`anchor`: weight of the step advantage beside that of the episode."
+    )
+    discount: Share = Field(0.95, description="`anchor` and `turn_belief`: what a turn later counts less.")
+    credit_share: Share = Field(
+        0.5, description="`teacher_ratio` and `turn_belief`: share of the advantage that is spread anew."
+    )
+    credit_rounds: int = Field(
+        0, ge=0, description="Rounds in which `credit_share` falls to 0 in a line; 0 keeps it."
+    )
+    credit_clip: Share = Field(
+        0.2, description="`teacher_ratio` and `turn_belief`: a token's factor stays this close to 1."
+    )
 
 
 class SdarConfig(Section):
@@ -97,9 +129,43 @@ class SdarConfig(Section):
     gate: Gate = Field("entropy", description="Gate on the term.")
     beta: NonNegative = Field(5.0, description="Sharpness of the gate.")
     divergence: Divergence = Field("forward_kl", description="What the gate multiplies.")
+    jsd_weight: float = Field(0.5, gt=0.0, lt=1.0, description="`jsd`: share of the teacher in the mixture.")
+    top_k: int = Field(
+        0, ge=0, description="Vocabulary terms: the teacher's k likeliest tokens and the rest as one; 0: all."
+    )
     coefficient: NonNegative = Field(10.0, description="Lambda: weight of the term in the loss.")
+    schedule: Schedule = Field("constant", description="How lambda falls to 0 over `schedule_rounds`.")
+    schedule_rounds: Positive = Field(60, description="Rounds until a falling lambda is 0.")
     teacher: TeacherWeights = Field("frozen", description="Weights that score with skills.")
     ema_rate: Share = Field(0.95, description="EMA teacher: share of the old average kept each round.")
+    period: Positive = Field(10, description="Periodic teacher: rounds between two copies of the policy.")
+    trust: Literal["always", "lead"] = Field(
+        "always",
+        description="`lead`: lambda times the share of the student's failures that the teacher would mend.",
+    )
+    trial_tasks: Positive = Field(64, description="`lead`: tasks on which the teacher is tried.")
+    lead_rate: float = Field(
+        1.0, ge=1.0, description="`lead`: the learning rate at full trust, in multiples of that at none."
+    )
+
+
+class RewardConfig(Section):
+    """Where returns come from (algorithms, section 5)."""
+
+    source: Literal["environment", "self", "mixed"] = Field(
+        "environment", description="The environment's reward, the policy's own judgement, or both."
+    )
+    self_weight: Share = Field(0.5, description="`mixed`: share of the self-judgement in the return.")
+    contexts: int = Field(4, ge=2, description="Judgements per episode, each under other retrieved skills.")
+
+
+class SelectConfig(Section):
+    """Which episodes the update may learn from (algorithms, section 6); the defaults keep all of them."""
+
+    success: bool = Field(False, description="Successful episodes only.")
+    return_quantile: Share = Field(0.0, description="Returns at or above this quantile of the round.")
+    length_quantile: Share = Field(1.0, description="Turns at or below this quantile of the round.")
+    consistency: Share = Field(0.0, description="Least share of judgements that agree; needs a judge.")
 
 
 class UpdateConfig(Section):
@@ -107,7 +173,10 @@ class UpdateConfig(Section):
 
     learning_rate: float = Field(1e-3, gt=0.0, description="AdamW learning rate.")
     weight_decay: NonNegative = Field(0.0, description="AdamW weight decay.")
-    policy_coefficient: NonNegative = Field(1.0, description="Weight of the clipped policy loss.")
+    policy_coefficient: NonNegative = Field(1.0, description="Weight of the policy loss.")
+    policy_loss: Literal["clipped", "likelihood"] = Field(
+        "clipped", description="Clipped policy gradient, or maximum likelihood of the selected episodes."
+    )
     clip_low: Share = Field(0.2, description="Ratio clip below 1.")
     clip_high: NonNegative = Field(0.2, description="Ratio clip above 1.")
     kl_coefficient: NonNegative = Field(0.0, description="Weight of the KL term to policy 0.")
@@ -127,17 +196,27 @@ class EvaluationConfig(Section):
     every: Positive = Field(5, description="Evaluate after every this many rounds.")
     temperature: NonNegative = Field(0.4, description="Sampling temperature on the panel; 0 is greedy.")
     with_skills: bool = Field(True, description="Also evaluate policy 0 with skills in its prompt.")
+    with_skills_always: bool = Field(False, description="And every other evaluated policy too.")
+    prompt: Literal["plain", "skills"] = Field(
+        "plain", description="What the panel's verdict is about: the policy alone, or with skills."
+    )
 
 
 class StopConfig(Section):
     """When the loop ends (algorithms, section 9)."""
 
-    rounds: Positive = Field(60, description="Most rounds.")
+    rounds: int = Field(60, ge=0, description="Most rounds; 0 evaluates policy 0 and ends.")
     target: Share = Field(0.9, description="Stop once the lower end of the success interval reaches this.")
     patience: Positive = Field(4, description="Evaluations without a proven gain before convergence.")
     min_gain: float = Field(0.0, ge=0.0, le=1.0, description="Gain in success that must be exceeded.")
     minutes: float | None = Field(None, gt=0.0, description="Wall-time budget; none by default.")
     floor: Share = Field(0.05, description="Collapse guard: success below this ends the run.")
+    entropy_low: Share = Field(0.0, description="Collapse guard: a round's mean entropy below this.")
+    entropy_high: Share = Field(0.8, description="Collapse guard: a round's mean entropy above this.")
+    spread_share: Share = Field(
+        0.1, description="Collapse guard: in-group deviation of returns below this share of its early mean."
+    )
+    spread_rounds: Positive = Field(10, description="Collapse guard: for this many rounds in a row.")
 
 
 class ChecksConfig(Section):
@@ -159,6 +238,8 @@ class RunConfig(Section):
     rollout: RolloutConfig = RolloutConfig()
     skills: SkillsConfig = SkillsConfig()
     advantage: AdvantageConfig = AdvantageConfig()
+    reward: RewardConfig = RewardConfig()
+    select: SelectConfig = SelectConfig()
     sdar: SdarConfig = SdarConfig()
     update: UpdateConfig = UpdateConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -7,7 +7,7 @@ tokens that the policy produced. T is the number of tokens of a row, A the numbe
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -80,7 +80,9 @@ class Episode(Record):
 
     `token_ids[:prompt_length]` is the student's prompt up to and including the first observation.
     `sampler_logprobs` is aligned with `token_ids`, 0 where `action_mask` is False, and was computed at
-    `temperature` (0 means greedy: log-probs at temperature 1).
+    `temperature` (0 means greedy: log-probs at temperature 1). With the context policy `window:n` the policy
+    read, at each turn, the task and the last n turns before it instead of all of them; the ids are kept once,
+    and `sdar.policy.rows` cuts a row for each turn out of them.
     """
 
     id: str
@@ -98,7 +100,7 @@ class Episode(Record):
     success: bool
     stop_reason: StopReason
     error: str | None = None
-    context_policy: Literal["conversation"] = "conversation"
+    context_policy: Annotated[str, Field(pattern=r"^(conversation|window:\d+)$")] = "conversation"
     engine: str = "transformers"
     temperature: float = 1.0
 
@@ -124,6 +126,20 @@ class RetrievedSkill(Record):
     tokens: int
 
 
+class SkillStat(Record):
+    """What the rounds so far taught about a skill; gaps are sums of episode means, in nats.
+
+    `uses` are the scored episodes whose context held the skill: `successes` and `failures` together.
+    """
+
+    skill_id: str
+    uses: int
+    successes: int
+    gap_success: float
+    failures: int
+    gap_failure: float
+
+
 class TeacherContext(Record):
     """The privileged context of one episode and the audit of how it came about.
 
@@ -139,6 +155,27 @@ class TeacherContext(Record):
     budget: int
     tokens_used: int
     tokens_cut: int
+
+
+class SelfJudgement(Record):
+    """How the policy judged its own episode, without looking at the environment's reward.
+
+    `verdicts` [K] are mean gaps in nats, one for each of K sets of skills; `score` is their mean and
+    `consistency` the share of them, in [0, 1], on the majority's side of the group's median.
+    """
+
+    episode_id: str
+    verdicts: Float32Vector
+    score: float
+    consistency: float
+
+
+class Selection(Record):
+    """Whether the update may learn from an episode, and one sentence that says why not."""
+
+    episode_id: str
+    kept: bool
+    reason: str
 
 
 class TokenScores(Record):
@@ -189,8 +226,8 @@ class PolicyRecord(Record):
 class UpdateReport(Record):
     """One optimiser step. Loss parts are as they entered the total; shares are in [0, 1].
 
-    `kl` is the term to policy 0, `drift` the estimated KL from the policy that sampled, before the step; NaN
-    in stores from before it was measured.
+    `kl` is the term to policy 0, `drift` the estimated KL from the policy that sampled, before the step, and
+    `coefficient` the lambda in force; NaN in stores from before these were kept.
     """
 
     step: int
@@ -204,6 +241,7 @@ class UpdateReport(Record):
     ratio_mean: float
     gate_mean: float
     gate_share: float
+    coefficient: float
     gap_mean: float
     gap_std: float
     gradient_norm: float

@@ -40,6 +40,16 @@ class Fault:
         return f"{self.path}: found {self.found}{origin}; allowed: {self.allowed}.{near}"
 
 
+class ConfigFaultsError(ConfigError):
+    """Something is wrong in several places; `faults` has them all, and the message lists each once."""
+
+    def __init__(self, what: str, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(dict.fromkeys(faults))
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        lines = "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(f"{what} has {count}:\n{lines}\n{_NEXT}")
+
+
 @dataclass(frozen=True)
 class Resolved:
     """A checked configuration; `origins` says for each dotted path who set it."""
@@ -170,9 +180,7 @@ def _checked(layers: _Layers) -> Resolved:
         faults += [_invalid(detail, layers.origins) for detail in error.errors()]
     faults += _missing_folders(layers)
     if faults or config is None:
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        raise ConfigError(f"the configuration has {count}:\n{lines}\n{_NEXT}")
+        raise ConfigFaultsError("the configuration", faults)
     return Resolved(config, {path: layers.origins.get(path, "default") for path in _PATHS})
 
 

@@ -1,25 +1,15 @@
-"""Which skills a task gets: one function per strategy, chosen by `skills.strategy`."""
+"""Which skills a task gets: a bank behind the strategy that `skills.strategy` names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sdar.schemas.config import SkillsConfig
 from sdar.schemas.errors import ConfigError
-from sdar.schemas.records import Skill
-from sdar.skills.embedding import TfidfEmbedder
+from sdar.schemas.records import Skill, SkillStat
 from sdar.skills.files import refuse_duplicates
-from sdar.skills.index import Hit, SkillIndex
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a strategy may look at: never the episode, so that a skill cannot be chosen by hindsight."""
-
-    goal: str
-    task_type: str
-    seed: int
+from sdar.skills.strategies import STRATEGIES, Bank, Query, Search
 
 
 @dataclass(frozen=True)
@@ -31,10 +21,6 @@ class RetrievedSkillHit:
     rank: int
 
 
-Search = Callable[[Query], list[Hit]]
-Strategy = Callable[[Sequence[Skill], SkillsConfig], Search]
-
-
 @dataclass(frozen=True)
 class Retriever:
     """A bank, prepared for one strategy."""
@@ -43,12 +29,15 @@ class Retriever:
     search: Search
 
     @classmethod
-    def from_bank(cls, skills: Sequence[Skill], config: SkillsConfig) -> Retriever:
+    def from_bank(
+        cls, skills: Sequence[Skill], config: SkillsConfig, statistics: Sequence[SkillStat] = ()
+    ) -> Retriever:
         """Return a retriever over a bank.
 
         Args:
             skills: the bank, in any order, names unique.
             config: the strategy and its settings.
+            statistics: what earlier rounds taught about the skills, for `ucb`; a skill without is unused.
 
         Raises:
             InputError: a name occurs twice, or no skill has a word to match.
@@ -57,9 +46,11 @@ class Retriever:
         refuse_duplicates(skills)
         if config.strategy not in STRATEGIES:
             raise ConfigError(
-                f"skills.strategy is {config.strategy!r}; allowed: {', '.join(sorted(STRATEGIES))}."
+                f"skills.strategy is {config.strategy!r}; allowed: {', '.join(sorted(STRATEGIES))}. "
+                "Choose one with --set skills.strategy=embedding."
             )
-        return cls(tuple(skills), STRATEGIES[config.strategy](skills, config))
+        bank = Bank(tuple(skills), config, tuple(statistics))
+        return cls(bank.skills, STRATEGIES[config.strategy].prepare(bank))
 
     def retrieve(self, goal: str, task_type: str, seed: int) -> list[RetrievedSkillHit]:
         """Return the skills for one task, best first.
@@ -73,33 +64,3 @@ class Retriever:
         return [
             RetrievedSkillHit(self.skills[hit.position], hit.score, rank) for rank, hit in enumerate(hits)
         ]
-
-
-def match_text(skill: Skill) -> str:
-    """Return the text of a skill that goals are compared with: its name and description, not its body.
-
-    A body names places as facts ("kept in cabinet 3"), and a goal names places as destinations ("put it
-    in the cabinet"): matching the two would find the wrong facts.
-    """
-    return f"{skill.name} {skill.description}"
-
-
-def by_embedding(skills: Sequence[Skill], config: SkillsConfig) -> Search:
-    """Return a search for the `top_k` most similar skills of cosine similarity `threshold` or more."""
-    texts = [match_text(skill) for skill in skills]
-    embedder = TfidfEmbedder.fit(texts)
-    index = SkillIndex.build(embedder.embed(texts), [skill.id for skill in skills])
-
-    def search(query: Query) -> list[Hit]:
-        hits = index.search(embedder.embed([query.goal])[0], config.top_k)
-        return [hit for hit in hits if hit.score >= config.threshold]
-
-    return search
-
-
-def nothing(skills: Sequence[Skill], config: SkillsConfig) -> Search:
-    """Return a search that finds no skill, the control arm of an experiment."""
-    return lambda query: []
-
-
-STRATEGIES: dict[str, Strategy] = {"embedding": by_embedding, "none": nothing}

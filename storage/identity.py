@@ -7,13 +7,17 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain, islice, repeat
+from math import isnan
 from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
-from sdar.schemas.records import Record
+from sdar.schemas.records import Record, UpdateReport
+
+_ADDED: Mapping[type[BaseModel], tuple[str, ...]] = {UpdateReport: ("drift", "coefficient")}
+"""Fields that older stores lack and read as NaN: left out then, so that ids stay what they were."""
 
 Rows = Mapping[str, Sequence[Record]]
 Column = Sequence[Any]
@@ -80,8 +84,15 @@ def _array(value: np.ndarray[Any, Any]) -> bytes:
 
 def _records(values: Column) -> list[bytes]:
     kind: type[BaseModel] = type(values[0])
+    if kind in _ADDED:
+        return [_mapping(_as_first_stored(value, _ADDED[kind])) for value in values]
     read, template = _layout(kind)
     return list(map(template.__mod__, zip(*map(_encode, read(values)), strict=True)))
+
+
+def _as_first_stored(record: BaseModel, added: tuple[str, ...]) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in type(record).model_fields}
+    return {name: value for name, value in values.items() if not (name in added and isnan(values[name]))}
 
 
 @cache

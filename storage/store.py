@@ -18,7 +18,10 @@ from sdar.schemas.records import (
     PanelResult,
     PolicyRecord,
     Record,
+    Selection,
+    SelfJudgement,
     Skill,
+    SkillStat,
     TaskSpec,
     TeacherContext,
     TokenScores,
@@ -263,9 +266,21 @@ class Store:
         """Return the token scores of an artifact."""
         return self.rows(artifact_id, "token_score")
 
+    def judgements(self, artifact_id: str) -> list[SelfJudgement]:
+        """Return the self-judgements of an artifact."""
+        return self.rows(artifact_id, "self_judgement")
+
+    def selections(self, artifact_id: str) -> list[Selection]:
+        """Return which episodes an artifact selects."""
+        return self.rows(artifact_id, "selection")
+
     def skills(self, artifact_id: str) -> list[Skill]:
         """Return the skills of a bank."""
         return self.rows(artifact_id, "skill")
+
+    def skill_stats(self, artifact_id: str) -> list[SkillStat]:
+        """Return what the contexts of an artifact were chosen by: statistics of the rounds before it."""
+        return self.rows(artifact_id, "skill_stat")
 
     def policy(self, artifact_id: str) -> PolicyRecord:
         """Return the policy of an artifact; `IntegrityError` unless it holds exactly one."""

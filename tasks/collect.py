@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from sdar.envs.registry import environment_factory
+from sdar.policy.model import Policy
 from sdar.policy.sampler import TransformersSampler
 from sdar.schemas.config import RunConfig
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TaskSpec
 from sdar.schemas.seeds import derive_seed, generator
+from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment, RolloutLimits, roll_out
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
+
+EQUAL_RETURNS = 1e-6
+"""Returns of a group that differ by no more than this give no advantage, as in `group_advantages`."""
 
 
 def round_tasks(tasks: Sequence[TaskSpec], round_number: int, count: int, seed: int) -> list[TaskSpec]:
@@ -37,31 +43,112 @@ def round_tasks(tasks: Sequence[TaskSpec], round_number: int, count: int, seed: 
     return chosen
 
 
-def collect(inputs: StageInputs, tasks: Sequence[TaskSpec]) -> list[Episode]:
-    """Play `rollout.group_size` episodes of each task with the policy, without skills."""
-    config, policy = inputs.config, inputs.policy()
-    rollout = config.rollout
+@dataclass(frozen=True)
+class Collected:
+    """The groups that a round keeps, and what dynamic sampling played besides.
+
+    `groups` [G] are lists of episodes, in the order of their group numbers; `dropped` groups had equal
+    returns and gave way to others.
+    """
+
+    tasks: list[TaskSpec]
+    groups: list[list[Episode]]
+    dropped: int
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """All episodes that are kept."""
+        return [episode for group in self.groups for episode in group]
+
+
+def play(
+    config: RunConfig, policy: Policy, assignments: Sequence[Assignment], temperature: float
+) -> list[Episode]:
+    """Play episodes with a policy under the run's limits."""
     return roll_out(
         environment_factory(config.env.name),
         config.env,
         policy.dialogue,
-        TransformersSampler(policy, rollout.max_action_tokens),
-        assign(tasks, rollout.group_size, inputs.seed),
-        limits(config, rollout.temperature),
+        TransformersSampler(policy, config.rollout.max_action_tokens),
+        assignments,
+        limits(config, temperature),
     )
 
 
-def assign(tasks: Sequence[TaskSpec], group_size: int, seed: int) -> list[Assignment]:
+def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
+    """Play `rollout.group_size` episodes of each task of the round.
+
+    With `rollout.resample`, groups with equal returns are replaced by groups of other tasks, again and again
+    up to that many times. Where too few groups with unlike returns are found, others stay to fill the round.
+
+    Source:
+        Dynamic sampling, DAPO, arXiv 2503.14476.
+    """
+    rollout = inputs.config.rollout
+    tasks = round_tasks(split, inputs.round, rollout.tasks, inputs.config.seed)
+    played: Counter[str] = Counter()
+    groups = _play_groups(inputs, tasks, 0, played)
+    for number in range(rollout.resample):
+        missing = rollout.tasks - sum(map(_unlike, groups))
+        others = [task for task in split if task.id not in played]
+        if not missing or not others:
+            break
+        chosen = generator(inputs.seed, "resample", number).permutation(len(others))[:missing]
+        tasks = tasks + [others[index] for index in chosen]
+        groups = groups + _play_groups(inputs, tasks[len(groups) :], len(groups), played)
+    # A stable sort: groups that teach come first, each kind in the order in which it was played.
+    kept = sorted(sorted(range(len(groups)), key=lambda i: not _unlike(groups[i]))[: rollout.tasks])
+    return Collected([tasks[i] for i in kept], [groups[i] for i in kept], len(groups) - len(kept))
+
+
+def _play_groups(
+    inputs: StageInputs, tasks: Sequence[TaskSpec], first: int, played: Counter[str]
+) -> list[list[Episode]]:
+    config, policy, size = inputs.config, inputs.policy(), inputs.config.rollout.group_size
+    assignments = assign(tasks, size, inputs.seed, first, played, _blocks(inputs, tasks))
+    episodes = play(config, policy, assignments, config.rollout.temperature)
+    return [episodes[start : start + size] for start in range(0, len(episodes), size)]
+
+
+def _blocks(inputs: StageInputs, tasks: Sequence[TaskSpec]) -> dict[str, str]:
+    if not inputs.config.rollout.with_skills:
+        return {}
+    skills = inputs.store.skills(inputs.artifacts["bank"])
+    return block_texts(tasks, skills, inputs.config.skills, inputs.policy().dialogue, inputs.seed)
+
+
+def _unlike(group: Sequence[Episode]) -> bool:
+    returns = [episode.episode_return for episode in group]
+    return max(returns) - min(returns) > EQUAL_RETURNS
+
+
+def assign(
+    tasks: Sequence[TaskSpec],
+    group_size: int,
+    seed: int,
+    first: int = 0,
+    played: Counter[str] | None = None,
+    blocks: Mapping[str, str] | None = None,
+) -> list[Assignment]:
     """Return a group of episodes for each task, each with a seed of its own.
 
     A seed follows from the task and the number of its episodes so far, so that no two episodes of a task that
     occurs twice are the same.
+
+    Args:
+        tasks: one for each group.
+        group_size: episodes of a group.
+        seed: what the seeds of the episodes are derived from.
+        first: number of the first group.
+        played: episodes so far by task id; counted on.
+        blocks: skill text for the prompt by task id.
     """
-    played: Counter[str] = Counter()
+    played = Counter() if played is None else played
     assignments = []
-    for group, task in enumerate(tasks):
+    for group, task in enumerate(tasks, first):
         for sample in range(group_size):
-            assignments.append(Assignment(task, group, sample, derive_seed(seed, task.id, played[task.id])))
+            own = derive_seed(seed, task.id, played[task.id])
+            assignments.append(Assignment(task, group, sample, own, (blocks or {}).get(task.id, "")))
             played[task.id] += 1
     return assignments
 
@@ -73,6 +160,7 @@ def limits(config: RunConfig, temperature: float) -> RolloutLimits:
         max_steps=config.env.max_steps,
         max_tokens=config.policy.max_tokens,
         max_action_tokens=config.rollout.max_action_tokens,
+        history=config.rollout.history_length if config.rollout.context == "window" else None,
     )
 
 
@@ -80,8 +168,8 @@ def run(inputs: StageInputs) -> StageOutput:
     """Store the round's tasks and episodes."""
     config = inputs.config
     split = environment_factory(config.env.name)(config.env).tasks(config.env.train_split)
-    tasks = round_tasks(split, inputs.round, config.rollout.tasks, config.seed)
-    episodes = collect(inputs, tasks)
+    collected = collect(inputs, split)
+    episodes = collected.episodes
     turns = [turn for episode in episodes for turn in episode.turns]
     summary: Summary = {
         "success": float(np.mean([episode.success for episode in episodes])),
@@ -91,9 +179,15 @@ def run(inputs: StageInputs) -> StageOutput:
         "tokens": float(sum(len(episode.token_ids) for episode in episodes)),
         "action_tokens": float(sum(int(episode.action_mask.sum()) for episode in episodes)),
         "errors": float(sum(episode.error is not None for episode in episodes)),
+        "spread": float(np.mean([np.std([e.episode_return for e in group]) for group in collected.groups])),
+        "dropped_groups": float(collected.dropped),
     }
-    unique = list({task.id: task for task in tasks}.values())
+    unique = list({task.id: task for task in collected.tasks}.values())
     return StageOutput(kind="episodes", rows={"task": unique, "episode": episodes}, summary=summary)
 
 
-STAGE = Stage("collect", 1, ("env", "rollout", "policy.max_tokens", "seed"), run)
+def _skills_read(config: RunConfig) -> dict[str, str]:
+    return skills_read(config) if config.rollout.with_skills else {}
+
+
+STAGE = Stage("collect", 2, ("env", "rollout", "policy.max_tokens", "seed"), run, fingerprint=_skills_read)

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from sdar.rl.collapse import RoundFigures, mean_entropy
 from sdar.rl.convergence import Evaluated, decide
 from sdar.schemas.keys import content_hash
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
-ROLE = "evaluation_round_"
+EVALUATION, COLLECT, UPDATE = "evaluation_round_", "collect_round_", "update_round_"
+"""Roles, each followed by the number of a round."""
+
+
+def evaluations(inputs: StageInputs) -> list[Evaluated]:
+    """Return the evaluations that the stage was given, oldest first."""
+    found = []
+    for number in _rounds(inputs.artifacts, EVALUATION):
+        artifact = inputs.artifacts[f"{EVALUATION}{number}"]
+        result = inputs.store.evaluations(artifact)[0]
+        outcomes = np.array([episode.success for episode in inputs.store.episodes(artifact)], dtype=np.bool_)
+        found.append(Evaluated(number, result.policy_id, outcomes))
+    return found
+
+
+def figures(inputs: StageInputs) -> list[RoundFigures]:
+    """Return the figures of the training rounds, oldest first; no episode is read for them."""
+    found = []
+    for number in _rounds(inputs.artifacts, UPDATE):
+        collected = inputs.store.artifact(inputs.artifacts[f"{COLLECT}{number}"]).summary
+        spread = collected.get("spread")
+        found.append(
+            RoundFigures(
+                round=number,
+                entropy=mean_entropy(inputs.store.updates(inputs.artifacts[f"{UPDATE}{number}"])),
+                success=float(collected["success"]),
+                spread=None if spread is None else float(spread),
+            )
+        )
+    return found
 
 
 def run(inputs: StageInputs) -> StageOutput:
-    """Store the verdict over all evaluations of the run so far."""
-    history = []
-    for role in sorted(inputs.artifacts, key=lambda role: int(role.removeprefix(ROLE))):
-        artifact = inputs.artifacts[role]
-        result = inputs.store.evaluations(artifact)[0]
-        outcomes = np.array([episode.success for episode in inputs.store.episodes(artifact)], dtype=np.bool_)
-        history.append(Evaluated(int(role.removeprefix(ROLE)), result.policy_id, outcomes))
-    verdict = decide(history, inputs.config.stop, inputs.round, inputs.minutes, inputs.seed)
+    """Store the verdict over the run so far."""
+    config, minutes = inputs.config.stop, inputs.minutes
+    verdict = decide(evaluations(inputs), config, inputs.round, minutes, inputs.seed, figures(inputs))
     return StageOutput(
         kind="verdict",
         rows={"verdict": [verdict]},
@@ -32,4 +59,8 @@ def run(inputs: StageInputs) -> StageOutput:
     )
 
 
-STAGE = Stage("decide", 1, ("stop",), run)
+def _rounds(roles: Iterable[str], kind: str) -> list[int]:
+    return sorted(int(role.removeprefix(kind)) for role in roles if role.startswith(kind))
+
+
+STAGE = Stage("decide", 2, ("stop",), run, files=False)

@@ -7,16 +7,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
-from sdar.policy.sampler import TransformersSampler
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode, PanelResult, TaskSpec
 from sdar.schemas.seeds import derive_seed
-from sdar.tasks.collect import limits
-from sdar.tasks.retrieve import skill_blocks
-from sdar.tasks.rollout import Assignment, roll_out
+from sdar.tasks.collect import play
+from sdar.tasks.retrieve import block_texts, skills_read
+from sdar.tasks.rollout import Assignment
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 PANEL_SEED = 20_260_515
@@ -31,14 +29,7 @@ def play_panel(
         Assignment(task, index, 0, derive_seed(PANEL_SEED, task.id), blocks.get(task.id, ""))
         for index, task in enumerate(panel)
     ]
-    return roll_out(
-        environment_factory(config.env.name),
-        config.env,
-        policy.dialogue,
-        TransformersSampler(policy, config.rollout.max_action_tokens),
-        assignments,
-        limits(config, config.evaluation.temperature),
-    )
+    return play(config, policy, assignments, config.evaluation.temperature)
 
 
 def panel_result(
@@ -83,7 +74,9 @@ def _evaluate(inputs: StageInputs, blocks: dict[str, str], *, with_skills: bool)
 
 
 def run(inputs: StageInputs) -> StageOutput:
-    """Store the result of deployment: no skills in the prompt."""
+    """Store the result of deployment: without skills in the prompt, unless the configuration says so."""
+    if inputs.config.evaluation.prompt == "skills":
+        return run_with_skills(inputs)
     return _evaluate(inputs, {}, with_skills=False)
 
 
@@ -92,11 +85,21 @@ def run_with_skills(inputs: StageInputs) -> StageOutput:
     store, config = inputs.store, inputs.config
     panel = store.tasks(inputs.artifacts["panel"])
     skills = store.skills(inputs.artifacts["bank"])
-    blocks = skill_blocks(panel, skills, config.skills, inputs.policy().dialogue, PANEL_SEED)
-    texts = {task_id: block.text for task_id, block in blocks.items()}
-    return _evaluate(inputs, texts, with_skills=True)
+    blocks = block_texts(panel, skills, config.skills, inputs.policy().dialogue, PANEL_SEED)
+    return _evaluate(inputs, blocks, with_skills=True)
 
 
-READS = ("env", "evaluation.temperature", "rollout.max_action_tokens", "policy.max_tokens")
-STAGE = Stage("evaluate", 1, READS, run, seeded=False)
-WITH_SKILLS = Stage("evaluate_with_skills", 1, (*READS, "skills"), run_with_skills, seeded=False)
+def _skills_read(config: RunConfig) -> dict[str, str]:
+    return skills_read(config) if config.evaluation.prompt == "skills" else {}
+
+
+READS = (
+    "env",
+    "evaluation.temperature",
+    "rollout.max_action_tokens",
+    "rollout.context",
+    "rollout.history_length",
+    "policy.max_tokens",
+)
+STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_skills_read)
+WITH_SKILLS = Stage("evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False)

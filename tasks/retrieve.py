@@ -7,21 +7,29 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sdar.policy.dialogue import Dialogue
-from sdar.schemas.config import SkillsConfig
+from sdar.policy.rows import episode_rows
+from sdar.schemas.config import RunConfig, SkillsConfig
 from sdar.schemas.errors import CheckFailedError
+from sdar.schemas.keys import content_hash
 from sdar.schemas.lineage import Summary
-from sdar.schemas.records import Episode, Skill, TaskSpec, TeacherContext
+from sdar.schemas.records import Episode, Record, Skill, SkillStat, TaskSpec, TeacherContext
 from sdar.schemas.seeds import derive_seed
 from sdar.skills.context import SkillBlock, build_context
 from sdar.skills.retrieval import Retriever
+from sdar.skills.usefulness import count_uses
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 
 def skill_blocks(
-    tasks: Sequence[TaskSpec], skills: Sequence[Skill], config: SkillsConfig, dialogue: Dialogue, seed: int
+    tasks: Sequence[TaskSpec],
+    skills: Sequence[Skill],
+    config: SkillsConfig,
+    dialogue: Dialogue,
+    seed: int,
+    statistics: Sequence[SkillStat] = (),
 ) -> dict[str, SkillBlock]:
     """Return the skill block of each task, by task id; the query is the goal alone."""
-    retriever = Retriever.from_bank(skills, config)
+    retriever = Retriever.from_bank(skills, config, statistics)
     return {
         task.id: build_context(
             retriever.retrieve(task.goal, task.type, derive_seed(seed, task.id)),
@@ -31,6 +39,23 @@ def skill_blocks(
         )
         for task in tasks
     }
+
+
+def block_texts(
+    tasks: Sequence[TaskSpec], skills: Sequence[Skill], config: SkillsConfig, dialogue: Dialogue, seed: int
+) -> dict[str, str]:
+    """Return the text of each task's skill block, by task id, for a policy that acts with it."""
+    return {id_: block.text for id_, block in skill_blocks(tasks, skills, config, dialogue, seed).items()}
+
+
+def skills_read(config: RunConfig) -> dict[str, str]:
+    """Return what enters the key of a stage that retrieves skills under certain settings only."""
+    return {"skills": content_hash(config.skills.model_dump(mode="json"))}
+
+
+def first_observation(episode: Episode, dialogue: Dialogue) -> int:
+    """Return how many tokens at the end of an episode's prompt are its first observation."""
+    return len(dialogue.observation(episode.turns[0].observation)) if episode.turns else 0
 
 
 def teacher_context(
@@ -50,8 +75,9 @@ def teacher_context(
         CheckFailedError: block and episode together exceed the context window.
     """
     observation = episode.turns[0].observation if episode.turns else ""
-    prompt = dialogue.prompt(task.goal, observation, block.text)
-    length = len(prompt) + len(episode.token_ids) - episode.prompt_length
+    prompt = np.array(dialogue.prompt(task.goal, observation, block.text), dtype=np.int32)
+    rows = episode_rows(episode, prompt, first_observation(episode, dialogue))
+    length = max((len(row.token_ids) for row in rows), default=0)
     if length > max_tokens:
         raise CheckFailedError(
             f"the teacher's row of episode {episode.id} has {length} tokens, the context window "
@@ -63,21 +89,41 @@ def teacher_context(
         query=task.goal,
         skills=block.used,
         block=block.text,
-        prompt_ids=np.array(prompt, dtype=np.int32),
+        prompt_ids=prompt,
         budget=config.budget,
         tokens_used=block.tokens_used,
         tokens_cut=block.tokens_cut,
     )
 
 
+def skill_statistics(inputs: StageInputs) -> list[SkillStat]:
+    """Return what the rounds before this one taught about the skills; nothing unless the strategy asks.
+
+    The round before kept the counts of all rounds before itself, and only its own episodes are added. A
+    branch that turns to `ucb` on the way begins with the round before.
+    """
+    if "previous" not in inputs.artifacts:
+        return []
+    store, artifacts = inputs.store, inputs.artifacts
+    success = {episode.id: episode.success for episode in store.episodes(artifacts["previous_episodes"])}
+    gaps = {
+        score.episode_id: float(np.mean(score.teacher.astype(np.float64) - score.student))
+        for score in store.scores(artifacts["previous_scores"])
+        if len(score.positions)
+    }
+    before, contexts = store.skill_stats(artifacts["previous"]), store.contexts(artifacts["previous"])
+    return count_uses(before, contexts, success, gaps)
+
+
 def run(inputs: StageInputs) -> StageOutput:
-    """Store one teacher context per episode."""
+    """Store one teacher context per episode, and the statistics of the skills where they decided."""
     config, store = inputs.config, inputs.store
     episodes = store.episodes(inputs.artifacts["episodes"])
     tasks: Mapping[str, TaskSpec] = {task.id: task for task in store.tasks(inputs.artifacts["episodes"])}
     skills = store.skills(inputs.artifacts["bank"])
     dialogue = inputs.policy().dialogue
-    blocks = skill_blocks(list(tasks.values()), skills, config.skills, dialogue, inputs.seed)
+    statistics = skill_statistics(inputs)
+    blocks = skill_blocks(list(tasks.values()), skills, config.skills, dialogue, inputs.seed, statistics)
     contexts = [
         teacher_context(
             episode,
@@ -96,7 +142,10 @@ def run(inputs: StageInputs) -> StageOutput:
         "cut": float(sum(context.tokens_cut for context in contexts)),
         "empty": float(sum(not context.skills for context in contexts)),
     }
-    return StageOutput(kind="contexts", rows={"teacher_context": contexts}, summary=summary)
+    rows: dict[str, Sequence[Record]] = {"teacher_context": contexts}
+    if statistics:
+        rows["skill_stat"] = statistics
+    return StageOutput(kind="contexts", rows=rows, summary=summary)
 
 
-STAGE = Stage("retrieve", 1, ("skills", "policy.max_tokens"), run)
+STAGE = Stage("retrieve", 2, ("skills", "policy.max_tokens"), run)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdar.envs.base import Environment
 from sdar.envs.registry import EnvironmentFactory
 from sdar.policy.dialogue import Dialogue
+from sdar.policy.rows import window_start
 from sdar.policy.sampler import SampledAction, Sampler
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.keys import content_hash
@@ -33,23 +35,28 @@ class Assignment:
 
 @dataclass(frozen=True)
 class RolloutLimits:
-    """Temperature and limits of a batch of episodes."""
+    """Temperature and limits of a batch of episodes.
+
+    `history` is how many turns before the present one the policy reads; None is all of them.
+    """
 
     temperature: float
     max_steps: int
     max_tokens: int
     max_action_tokens: int
+    history: int | None = None
 
 
 @dataclass
 class _Playing:
-    """An episode under way."""
+    """An episode under way: `new` are the ids that were not sampled from yet, `head` those of the task."""
 
     assignment: Assignment
     environment: Environment
     observation: str
     ids: list[int]
     new: list[int]
+    head: int
     prompt_length: int
     action_mask: list[bool]
     logprobs: list[float]
@@ -57,6 +64,10 @@ class _Playing:
     stop: StopReason | None = None
     success: bool = False
     error: str | None = None
+
+    def window(self, history: int) -> int:
+        """Return where the present turn's window begins."""
+        return window_start([turn.end for turn in self.turns], len(self.turns), history, self.head)
 
 
 def roll_out(
@@ -74,14 +85,41 @@ def roll_out(
     playing = [_begin(factory(config), dialogue, assignment) for assignment in assignments]
     draws = limits.max_steps * limits.max_action_tokens
     uniforms = np.stack([generator(a.seed, "actions").random(draws) for a in assignments])
-    conversations = sampler.start(uniforms, limits.temperature)
+    act = _in_windows if limits.history is not None else _in_conversations
+    answers = act(playing, sampler, uniforms, limits)
     running = [i for i, episode in enumerate(playing) if episode.stop is None]
     while running:
-        actions = conversations.act(running, [playing[i].new for i in running])
-        for i, action in zip(running, actions, strict=True):
+        for i, action in zip(running, answers(running), strict=True):
             _advance(playing[i], action, dialogue, limits)
         running = [i for i in running if playing[i].stop is None]
-    return [_finish(episode, sampler.engine, limits.temperature) for episode in playing]
+    return [_finish(episode, sampler.engine, limits) for episode in playing]
+
+
+def _in_conversations(
+    playing: Sequence[_Playing], sampler: Sampler, uniforms: NDArray[np.float64], limits: RolloutLimits
+) -> Callable[[list[int]], list[SampledAction]]:
+    """Return what asks for the next actions when each of them follows all that was said before."""
+    conversations = sampler.start(uniforms, limits.temperature)
+    return lambda running: conversations.act(running, [playing[i].new for i in running])
+
+
+def _in_windows(
+    playing: Sequence[_Playing], sampler: Sampler, uniforms: NDArray[np.float64], limits: RolloutLimits
+) -> Callable[[list[int]], list[SampledAction]]:
+    """Return what asks for the next actions when each of them has a prompt of its own."""
+
+    def prompt(episode: _Playing) -> list[int]:
+        return episode.ids[: episode.head] + episode.ids[episode.window(limits.history or 0) :]
+
+    def draws(i: int) -> NDArray[np.float64]:
+        drawn = sum(playing[i].action_mask)
+        return uniforms[i, drawn : drawn + limits.max_action_tokens]
+
+    def answers(running: list[int]) -> list[SampledAction]:
+        conversations = sampler.start(np.stack([draws(i) for i in running]), limits.temperature)
+        return conversations.act(range(len(running)), [prompt(playing[i]) for i in running])
+
+    return answers
 
 
 def _begin(environment: Environment, dialogue: Dialogue, assignment: Assignment) -> _Playing:
@@ -97,6 +135,7 @@ def _begin(environment: Environment, dialogue: Dialogue, assignment: Assignment)
         observation=observation,
         ids=list(ids),
         new=list(ids),
+        head=len(ids) - len(dialogue.observation(observation)),
         prompt_length=len(ids),
         action_mask=[False] * len(ids),
         logprobs=[0.0] * len(ids),
@@ -125,12 +164,18 @@ def _advance(episode: _Playing, action: SampledAction, dialogue: Dialogue, limit
         episode.stop = StopReason.SUCCESS if result.success else StopReason.FAILURE
     elif len(episode.turns) >= limits.max_steps:
         episode.stop = StopReason.MAX_STEPS
-    elif len(episode.ids) + len(episode.new) + limits.max_action_tokens > limits.max_tokens:
+    elif _read_next(episode, limits) + limits.max_action_tokens > limits.max_tokens:
         episode.stop = StopReason.MAX_TOKENS
     else:
         episode.ids += episode.new
         episode.action_mask += [False] * len(episode.new)
         episode.logprobs += [0.0] * len(episode.new)
+
+
+def _read_next(episode: _Playing, limits: RolloutLimits) -> int:
+    """Return how many tokens the policy reads before its next action."""
+    unread = episode.window(limits.history) - episode.head if limits.history is not None else 0
+    return len(episode.ids) + len(episode.new) - unread
 
 
 def _turn(episode: _Playing, text: str, reward: float, valid: bool, start: int) -> Turn:
@@ -145,9 +190,9 @@ def _turn(episode: _Playing, text: str, reward: float, valid: bool, start: int) 
     )
 
 
-def _finish(episode: _Playing, engine: str, temperature: float) -> Episode:
+def _finish(episode: _Playing, engine: str, limits: RolloutLimits) -> Episode:
     assignment = episode.assignment
-    identity = [assignment.task.id, assignment.seed, assignment.sample, temperature, episode.ids]
+    identity = [assignment.task.id, assignment.seed, assignment.sample, limits.temperature, episode.ids]
     return Episode(
         id=content_hash(identity)[:20],
         task_id=assignment.task.id,
@@ -164,6 +209,7 @@ def _finish(episode: _Playing, engine: str, temperature: float) -> Episode:
         success=episode.success,
         stop_reason=episode.stop or StopReason.MAX_STEPS,
         error=episode.error,
+        context_policy="conversation" if limits.history is None else f"window:{limits.history}",
         engine=engine,
-        temperature=temperature,
+        temperature=limits.temperature,
     )

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sdar.policy.dialogue import Dialogue
 from sdar.policy.model import Policy, save_weights
+from sdar.policy.rows import episode_rows
 from sdar.policy.scoring import Row, forward_rows, log_distribution, normalised_entropy
 from sdar.rl.checks import check_logprob_agreement, check_same_actions, check_teacher_effect
 from sdar.rl.divergences import needs_vocabulary
-from sdar.schemas.config import TeacherWeights
+from sdar.schemas.config import RunConfig, TeacherWeights
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TeacherContext, TokenScores
+from sdar.tasks.retrieve import first_observation
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 TEACHER_STATES = "teacher_states.safetensors"
@@ -24,7 +28,7 @@ EMA = "ema"
 
 @dataclass(frozen=True)
 class RowScores:
-    """Scores of one row's A action tokens: log-probs, normalised entropy, and states [A, H] if asked for."""
+    """Scores of A action tokens: log-probs, normalised entropy, and states [A, H] if asked for."""
 
     logprobs: NDArray[np.float32]
     entropy: NDArray[np.float32]
@@ -36,17 +40,15 @@ def action_positions(episode: Episode) -> NDArray[np.int32]:
     return np.flatnonzero(episode.action_mask).astype(np.int32)
 
 
-def student_row(episode: Episode) -> Row:
-    """Return the episode as it was sampled."""
-    return Row(episode.token_ids, action_positions(episode))
+def student_rows(episode: Episode, dialogue: Dialogue) -> list[Row]:
+    """Return the episode as it was sampled: its rows, whose scored tokens are its action tokens in order."""
+    prompt = episode.token_ids[: episode.prompt_length]
+    return episode_rows(episode, prompt, first_observation(episode, dialogue))
 
 
-def teacher_row(episode: Episode, context: TeacherContext) -> Row:
+def teacher_rows(episode: Episode, context: TeacherContext, dialogue: Dialogue) -> list[Row]:
     """Return the episode with the teacher's prompt in place of the student's; all later ids are untouched."""
-    body = episode.token_ids[episode.prompt_length :]
-    shift = len(context.prompt_ids) - episode.prompt_length
-    positions = (action_positions(episode) + shift).astype(np.int32)
-    return Row(np.concatenate([context.prompt_ids, body]), positions)
+    return episode_rows(episode, context.prompt_ids, first_observation(episode, dialogue))
 
 
 def score_rows(
@@ -76,10 +78,32 @@ def score_rows(
     return [scores[index] for index in range(len(rows))]
 
 
+def score_episodes(
+    policy: Policy, episodes: Sequence[Sequence[Row]], temperature: float, *, keep_hidden: bool
+) -> list[RowScores]:
+    """Score the rows of each episode, see `score_rows`, and put them together again in order."""
+    scored = iter(score_rows(policy, list(chain(*episodes)), temperature, keep_hidden=keep_hidden))
+    return [_joined(list(islice(scored, len(rows)))) for rows in episodes]
+
+
+def _joined(parts: Sequence[RowScores]) -> RowScores:
+    if not parts:  # an episode that broke before its first turn has no window
+        return RowScores(np.zeros(0, np.float32), np.zeros(0, np.float32), None)
+    states = [part.hidden for part in parts if part.hidden is not None]
+    return RowScores(
+        np.concatenate([part.logprobs for part in parts]),
+        np.concatenate([part.entropy for part in parts]),
+        np.concatenate(states) if states else None,
+    )
+
+
 def teacher_policy(inputs: StageInputs, teacher: TeacherWeights) -> Policy:
-    """Return the weights that play the teacher: those that collected the round, policy 0, or their EMA."""
-    if teacher == "frozen":
-        return inputs.policy("policy_0")
+    """Return the weights that play the teacher: those that collected the round, an earlier policy, or an EMA.
+
+    The role `teacher` names the earlier policy, if any: policy 0 when frozen, the last copy when periodic.
+    """
+    if teacher in ("frozen", "periodic"):
+        return inputs.policy("teacher")
     if teacher == "ema" and (inputs.folder("policy") / EMA).is_dir():
         return inputs.policy("policy", EMA)
     return inputs.policy()
@@ -127,22 +151,25 @@ def token_scores(
 def run(inputs: StageInputs) -> StageOutput:
     """Store token scores, and the teacher's states where the divergence needs its whole distribution."""
     config = inputs.config
-    temperature = config.rollout.temperature
+    temperature, dialogue = config.rollout.temperature, inputs.policy().dialogue
     episodes = inputs.store.episodes(inputs.artifacts["episodes"])
     contexts = {c.episode_id: c for c in inputs.store.contexts(inputs.artifacts["contexts"])}
-    teacher_rows = [teacher_row(episode, contexts[episode.id]) for episode in episodes]
-    for episode, row in zip(episodes, teacher_rows, strict=True):
-        check_same_actions(episode.token_ids[episode.action_mask], row.token_ids[row.positions])
-    keep = needs_vocabulary(config.sdar.divergence) and config.sdar.coefficient > 0
-    student = score_rows(inputs.policy(), [student_row(e) for e in episodes], temperature, keep_hidden=False)
+    mine = [student_rows(episode, dialogue) for episode in episodes]
+    theirs = [teacher_rows(episode, contexts[episode.id], dialogue) for episode in episodes]
+    for episode, rows in zip(episodes, theirs, strict=True):
+        found = [row.token_ids[row.positions] for row in rows] or [episode.token_ids[:0]]
+        check_same_actions(episode.token_ids[episode.action_mask], np.concatenate(found))
+    keep = needs_vocabulary(config.sdar)
+    student = score_episodes(inputs.policy(), mine, temperature, keep_hidden=False)
     worst = check_alignment(episodes, student, temperature, config.checks.logprob_tolerance, inputs.policy())
-    teacher = score_rows(
-        teacher_policy(inputs, config.sdar.teacher), teacher_rows, temperature, keep_hidden=keep
+    teacher = score_episodes(
+        teacher_policy(inputs, config.sdar.teacher), theirs, temperature, keep_hidden=keep
     )
     scores = token_scores(episodes, student, teacher)
     gap = np.concatenate([score.teacher - score.student for score in scores])
     told = [np.full(len(score.positions), bool(contexts[score.episode_id].skills)) for score in scores]
-    check_teacher_effect(gap[np.concatenate(told)])
+    if not config.rollout.with_skills:  # else the student reads the same skills
+        check_teacher_effect(gap[np.concatenate(told)])
     if keep:
         states = [score.hidden for score in teacher if score.hidden is not None]
         save_weights(inputs.scratch / TEACHER_STATES, {"hidden": torch.from_numpy(np.concatenate(states))})
@@ -151,7 +178,7 @@ def run(inputs: StageInputs) -> StageOutput:
         "gap_std": float(gap.std()),
         "entropy": float(np.concatenate([score.entropy for score in scores]).mean()),
         "logprob_difference": worst,
-        "tokens": float(2 * sum(len(episode.token_ids) for episode in episodes)),
+        "tokens": float(sum(len(row.token_ids) for rows in (*mine, *theirs) for row in rows)),
     }
     return StageOutput(
         kind="scores",
@@ -161,16 +188,21 @@ def run(inputs: StageInputs) -> StageOutput:
     )
 
 
+def _states_read(config: RunConfig) -> dict[str, str]:
+    # Only whether states are kept depends on gate, divergence and lambda: scores outlive a change of these.
+    return {"teacher_states": "kept" if needs_vocabulary(config.sdar) else "not needed"}
+
+
 STAGE = Stage(
     "score",
-    1,
+    2,
     (
         "rollout.temperature",
+        "rollout.with_skills",
         "sdar.teacher",
-        "sdar.divergence",
-        "sdar.coefficient",
         "checks.logprob_tolerance",
     ),
     run,
     seeded=False,
+    fingerprint=_states_read,
 )

@@ -226,6 +226,8 @@ class Session:
 
     def _restore_inputs(self, stage_run: StageRun) -> bool:
         """Compute again whatever lost its files, for instance to a prune; say whether that was needed."""
+        if not STAGES[stage_run.stage].files:
+            return False
         places = self._input_places(stage_run.stage, stage_run.round).values()
         lost = [place for place in places if not files_there(self.store, self.artifacts[place].blob)]
         for place in lost:
@@ -312,7 +314,8 @@ class Session:
             figures |= {"gap": stages["score"].summary["gap"], "entropy": stages["score"].summary["entropy"]}
         if "update" in stages:
             figures |= {name: stages["update"].summary[name] for name in ("gate_mean", "gate_share", "drift")}
-        return figures
+        warnings = [str(run.summary["warnings"]) for run in stages.values() if run.summary.get("warnings")]
+        return figures | ({"warnings": " ".join(warnings)} if warnings else {})
 
 
 def use_threads(config: RunConfig) -> None:

@@ -92,7 +92,10 @@ class Stage:
         reads: dotted configuration paths, a section or a single field; part of the stage key.
         run: the function.
         seeded: whether the run's seed and the round enter; False for what all runs share.
-        fingerprint: hashes of files outside the store that the stage reads, by name; part of the stage key.
+        fingerprint: what else the stage reads, by name; part of the stage key. Hashes of files outside the
+            store, and of settings that are read only under certain others.
+        files: whether it reads the files of its inputs; False where rows and figures, which no prune takes
+            away, are enough.
     """
 
     name: str
@@ -101,6 +104,7 @@ class Stage:
     run: Callable[[StageInputs], StageOutput]
     seeded: bool = True
     fingerprint: Callable[[RunConfig], Mapping[str, str]] | None = None
+    files: bool = True
 
 
 def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:

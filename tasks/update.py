@@ -1,9 +1,11 @@
-"""Stage `update`: GRPO plus the gated self-distillation term, one pass over the round's rows."""
+"""Stage `update`: the policy loss plus the gated self-distillation term, over the round's rows."""
 
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,63 +13,102 @@ import torch
 from numpy.typing import NDArray
 
 from sdar.policy.model import Policy, load_weights, output_head, policy_id, save_policy, save_weights
+from sdar.policy.scoring import Row
 from sdar.rl.advantages import GroupAdvantages, group_advantages, penalized_returns
 from sdar.rl.checks import warnings_for
+from sdar.rl.credit import CreditInputs, token_advantages
+from sdar.rl.divergences import needs_vocabulary
+from sdar.rl.judging import episode_returns
 from sdar.rl.learner import LearnerRow, Objective, minibatches, new_optimiser, optimise
+from sdar.rl.schedules import scheduled
+from sdar.rl.trust import lead_share
 from sdar.schemas.config import AdvantageConfig
 from sdar.schemas.records import Episode, PolicyRecord, TokenScores, UpdateReport
 from sdar.schemas.seeds import generator
-from sdar.tasks.score import EMA, TEACHER_STATES, score_rows, student_row, teacher_policy
+from sdar.tasks.score import EMA, TEACHER_STATES, score_episodes, student_rows, teacher_policy
+from sdar.tasks.select import kept_indices
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 OPTIMISER = "optimiser.safetensors"
 
 
-def episode_advantages(episodes: Sequence[Episode], config: AdvantageConfig) -> GroupAdvantages:
-    """Return the group-relative advantage of each episode, after the penalty for invalid turns."""
-    returns = torch.tensor([episode.episode_return for episode in episodes])
+@dataclass(frozen=True)
+class Lesson:
+    """One episode that the update learns from: its A action tokens, in `rows` whose tokens they are in order.
+
+    `reference` [A] is None without a KL term, `teacher_hidden` [A, H] when the loss needs no vocabulary.
+    """
+
+    episode: Episode
+    score: TokenScores
+    rows: list[Row]
+    reference: NDArray[np.float32] | None = None
+    teacher_hidden: NDArray[np.float32] | None = None
+
+
+def episode_advantages(
+    episodes: Sequence[Episode], returns: Sequence[float], rows: Sequence[int], config: AdvantageConfig
+) -> GroupAdvantages:
+    """Return the group-relative advantage of each episode, after the penalty for invalid turns.
+
+    Args:
+        episodes: N episodes.
+        returns: [N], what each is worth.
+        rows: [N], how many rows each has; read with `advantage.statistics: row` only.
+        config: the settings.
+    """
     invalid = torch.tensor(
         [
             float(np.mean([not turn.valid for turn in episode.turns])) if episode.turns else 0.0
             for episode in episodes
         ]
     )
-    penalised = penalized_returns(returns, invalid, config.invalid_penalty)
+    penalised = penalized_returns(torch.tensor(returns), invalid, config.invalid_penalty)
     groups = torch.tensor([episode.group for episode in episodes])
-    return group_advantages(penalised, groups, normalize_std=config.normalize_std)
+    weights = torch.tensor(rows) if config.statistics == "row" else None
+    return group_advantages(penalised, groups, normalize_std=config.normalize_std, weights=weights)
 
 
-def learner_rows(
-    episodes: Sequence[Episode],
-    scores: Sequence[TokenScores],
-    advantages: torch.Tensor,
-    references: Sequence[NDArray[np.float32]] | None,
-    states: NDArray[np.float32] | None,
-) -> list[LearnerRow]:
-    """Put together what the loss reads, one row per episode.
-
-    Args:
-        episodes: N episodes.
-        scores: their token scores, in the same order.
-        advantages: [N].
-        references: reference log-probs [A] per episode, None without a KL term.
-        states: teacher states of all action tokens [sum of A, H] in episode order, or None.
-    """
-    ends = np.cumsum([len(score.positions) for score in scores])
-    rows = []
-    for i, (episode, score) in enumerate(zip(episodes, scores, strict=True)):
-        rows.append(
-            LearnerRow(
-                row=student_row(episode),
-                advantage=float(advantages[i]),
-                logp_old=episode.sampler_logprobs[episode.action_mask],
-                logp_teacher=score.teacher,
-                logp_reference=references[i] if references is not None else None,
-                teacher_hidden=states[ends[i] - len(score.positions) : ends[i]]
-                if states is not None
-                else None,
-            )
+def credit_inputs(lessons: Sequence[Lesson], advantages: torch.Tensor) -> list[CreditInputs]:
+    """Return what the rules of `advantage.credit` read, one for each lesson."""
+    wins: dict[int, list[bool]] = defaultdict(list)
+    for lesson in lessons:
+        wins[lesson.episode.group].append(lesson.episode.success)
+    return [
+        CreditInputs(
+            advantage=float(advantage),
+            group=lesson.episode.group,
+            success_rate=float(np.mean(wins[lesson.episode.group])),
+            observations=tuple(turn.observation for turn in lesson.episode.turns),
+            rewards=np.array([turn.reward for turn in lesson.episode.turns], dtype=np.float64),
+            turn=np.repeat(
+                np.arange(len(lesson.episode.turns), dtype=np.int32),
+                [turn.end - turn.start for turn in lesson.episode.turns],
+            ),
+            gap=lesson.score.teacher - lesson.score.student,
         )
+        for lesson, advantage in zip(lessons, advantages.tolist(), strict=True)
+    ]
+
+
+def learner_rows(lessons: Sequence[Lesson], advantages: Sequence[NDArray[np.float32]]) -> list[LearnerRow]:
+    """Put together what the loss reads, row by row; `advantages` are [A] for each lesson."""
+    rows = []
+    for lesson, advantage in zip(lessons, advantages, strict=True):
+        sampled = lesson.episode.sampler_logprobs[lesson.episode.action_mask]
+        end = 0
+        for row in lesson.rows:
+            mine = slice(end, end := end + len(row.positions))
+            rows.append(
+                LearnerRow(
+                    row=row,
+                    advantages=advantage[mine],
+                    logp_old=sampled[mine],
+                    logp_teacher=lesson.score.teacher[mine],
+                    logp_reference=None if lesson.reference is None else lesson.reference[mine],
+                    teacher_hidden=None if lesson.teacher_hidden is None else lesson.teacher_hidden[mine],
+                )
+            )
     return rows
 
 
@@ -110,54 +151,102 @@ def save_average(folder: Path, old: Policy, model: torch.nn.Module, rate: float)
 def run(inputs: StageInputs) -> StageOutput:
     """Store the next policy with its optimiser state, and one report per optimiser step."""
     config, policy = inputs.config, inputs.policy()
-    episodes = inputs.store.episodes(inputs.artifacts["episodes"])
-    scores = inputs.store.scores(inputs.artifacts["scores"])
-    advantages = episode_advantages(episodes, config.advantage)
-    rows = learner_rows(
-        episodes, scores, advantages.advantages, _references(inputs, episodes), _teacher_states(inputs)
+    lessons, returns = _lessons(inputs)
+    advantages = episode_advantages(
+        [lesson.episode for lesson in lessons],
+        returns,
+        [len(lesson.rows) for lesson in lessons],
+        config.advantage,
     )
+    credits = credit_inputs(lessons, advantages.advantages)
+    rows = learner_rows(lessons, token_advantages(credits, config.advantage, inputs.round))
+    trusted = trust(inputs)
+    objective = _objective(inputs, trusted)
     model = copy.deepcopy(policy.model)
-    optimiser = new_optimiser(model, config.update)
+    optimiser = new_optimiser(model, config.update, 1 + (config.sdar.lead_rate - 1) * trusted)
     if (inputs.folder("policy") / OPTIMISER).is_file():
         load_optimiser(optimiser, inputs.folder("policy") / OPTIMISER)
     batches = minibatches(
         len(rows), config.update.minibatch, config.update.epochs, generator(inputs.seed, "minibatches")
     )
-    reports = optimise(model, optimiser, rows, batches, _objective(inputs))
+    reports = optimise(model, optimiser, rows, batches, objective)
     save_policy(inputs.scratch, model, policy.dialogue.tokenizer)
     save_optimiser(optimiser, inputs.scratch / OPTIMISER)
     if config.sdar.teacher == "ema":
         save_average(inputs.scratch / EMA, teacher_policy(inputs, "ema"), model, config.sdar.ema_rate)
-    return _output(inputs, reports, advantages)
+    return _output(inputs, reports, advantages, trusted)
 
 
-def _references(inputs: StageInputs, episodes: Sequence[Episode]) -> list[NDArray[np.float32]] | None:
+def _lessons(inputs: StageInputs) -> tuple[list[Lesson], list[float]]:
+    """Return the episodes that were selected, and what each is worth."""
+    store, dialogue = inputs.store, inputs.policy().dialogue
+    episodes = store.episodes(inputs.artifacts["episodes"])
+    scores = store.scores(inputs.artifacts["scores"])
+    rows = [student_rows(episode, dialogue) for episode in episodes]
+    references, states = _references(inputs, rows), _teacher_states(inputs, scores)
+    lessons = [Lesson(*parts) for parts in zip(episodes, scores, rows, references, states, strict=True)]
+    returns = _returns(inputs, episodes)
+    kept = list(range(len(episodes)))
+    if "selection" in inputs.artifacts:
+        kept = kept_indices(store.selections(inputs.artifacts["selection"]), episodes)
+    return [lessons[index] for index in kept], [returns[index] for index in kept]
+
+
+def _returns(inputs: StageInputs, episodes: Sequence[Episode]) -> list[float]:
+    judged = None
+    if "judgements" in inputs.artifacts:
+        found = {j.episode_id: j.score for j in inputs.store.judgements(inputs.artifacts["judgements"])}
+        judged = [found[episode.id] for episode in episodes]
+    return episode_returns([episode.episode_return for episode in episodes], judged, inputs.config.reward)
+
+
+def _references(inputs: StageInputs, rows: Sequence[list[Row]]) -> Sequence[NDArray[np.float32] | None]:
     """Score the rows under policy 0 when the KL term asks for it."""
     if not inputs.config.update.kl_coefficient:
-        return None
-    rows = [student_row(episode) for episode in episodes]
+        return [None] * len(rows)
     temperature = inputs.config.rollout.temperature
-    scored = score_rows(inputs.policy("policy_0"), rows, temperature, keep_hidden=False)
+    scored = score_episodes(inputs.policy("policy_0"), rows, temperature, keep_hidden=False)
     return [score.logprobs for score in scored]
 
 
-def _teacher_states(inputs: StageInputs) -> NDArray[np.float32] | None:
-    if "scores" not in inputs.blobs:
-        return None
+def _teacher_states(
+    inputs: StageInputs, scores: Sequence[TokenScores]
+) -> Sequence[NDArray[np.float32] | None]:
+    if not needs_vocabulary(inputs.config.sdar):
+        return [None] * len(scores)
     states: NDArray[np.float32] = load_weights(inputs.folder("scores") / TEACHER_STATES)["hidden"].numpy()
-    return states
+    return np.split(states, np.cumsum([len(score.positions) for score in scores])[:-1])
 
 
-def _objective(inputs: StageInputs) -> Objective:
+def trust(inputs: StageInputs) -> float:
+    """Return how far lambda is applied, in [0, 1]: the teacher's lead over the student, or 1."""
+    if "trial" not in inputs.artifacts:
+        return 1.0
+    trial = inputs.store.episodes(inputs.artifacts["trial"])
+    episodes = inputs.store.episodes(inputs.artifacts["episodes"])
+    return lead_share(
+        sum(episode.success for episode in trial),
+        len(trial),
+        sum(episode.success for episode in episodes),
+        len(episodes),
+    )
+
+
+def _objective(inputs: StageInputs, trusted: float) -> Objective:
+    """Return the loss's switches with lambda as it is in this round."""
     config = inputs.config
     head = None
-    if "scores" in inputs.blobs:
+    if needs_vocabulary(config.sdar):
         teacher = teacher_policy(inputs, config.sdar.teacher)
         head = output_head(teacher.model).detach()
-    return Objective(config.sdar, config.update, config.rollout.temperature, head)
+    share = scheduled(config.sdar.schedule, config.sdar.schedule_rounds, inputs.round) * trusted
+    in_force = config.sdar.model_copy(update={"coefficient": config.sdar.coefficient * share})
+    return Objective(in_force, config.update, config.rollout.temperature, head)
 
 
-def _output(inputs: StageInputs, reports: Sequence[UpdateReport], advantages: GroupAdvantages) -> StageOutput:
+def _output(
+    inputs: StageInputs, reports: Sequence[UpdateReport], advantages: GroupAdvantages, trusted: float
+) -> StageOutput:
     config, old = inputs.config, inputs.store.policy(inputs.artifacts["policy"])
     record = PolicyRecord(
         id=policy_id(inputs.scratch),
@@ -168,9 +257,11 @@ def _output(inputs: StageInputs, reports: Sequence[UpdateReport], advantages: Gr
         parameters=old.parameters,
     )
     zero_spread = advantages.zero_spread_groups / max(advantages.groups, 1)
-    warnings = warnings_for(reports, zero_spread, config.sdar, config.update.max_gradient_norm)
+    invalid = float(inputs.store.artifact(inputs.artifacts["episodes"]).summary.get("invalid", 0.0))
+    warnings = warnings_for(reports, zero_spread, config.sdar, config.update.max_gradient_norm, invalid)
     names = (
-        "loss", "kl", "drift", "entropy", "clip_share", "gate_mean", "gate_share", "gap_mean", "gradient_norm"
+        "loss", "kl", "drift", "entropy", "clip_share", "gate_mean", "gate_share", "coefficient", "gap_mean",
+        "gradient_norm",
     )  # fmt: skip
     means = {name: float(np.mean([getattr(report, name) for report in reports])) for name in names}
     return StageOutput(
@@ -179,6 +270,7 @@ def _output(inputs: StageInputs, reports: Sequence[UpdateReport], advantages: Gr
         summary={
             **means,
             "zero_spread_share": zero_spread,
+            "trust": trusted,
             "skipped": float(sum(report.skipped for report in reports)),
             "policy": record.id,
             "warnings": " ".join(warnings),
@@ -187,4 +279,4 @@ def _output(inputs: StageInputs, reports: Sequence[UpdateReport], advantages: Gr
     )
 
 
-STAGE = Stage("update", 1, ("method", "advantage", "sdar", "update", "rollout.temperature"), run)
+STAGE = Stage("update", 2, ("method", "advantage", "reward", "sdar", "update", "rollout.temperature"), run)

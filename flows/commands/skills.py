@@ -59,15 +59,18 @@ def show(
 @skills_app.command()
 def search(
     goal: Annotated[str, typer.Argument(help="A goal as a task states it.")],
+    task_type: Annotated[str, typer.Option(help="Type of the task, for the strategy task_type.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="What the strategy random draws by.")] = 0,
     config: FileOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Show which skills a goal finds, best first, with the score and the words that goal and skill share."""
     from sdar.skills.retrieval import Retriever
+    from sdar.skills.strategies import STRATEGIES
 
     settings = configuration(config, set_ or ()).config.skills
-    hits = Retriever.from_bank(_bank(config, set_), settings).retrieve(goal, "", 0)
+    hits = Retriever.from_bank(_bank(config, set_), settings).retrieve(goal, task_type, seed)
     rows: list[dict[str, Any]] = [
         {
             "rank": hit.rank,
@@ -81,20 +84,33 @@ def search(
     if json_:
         print_json(rows)
         return
-    rule = f"strategy {settings.strategy}, threshold {settings.threshold}, at most {settings.top_k}"
+    strategy = STRATEGIES[settings.strategy]
+    limits = [f"{name} {getattr(settings, name)}" for name in strategy.settings]
+    rule = ", ".join([f"strategy {settings.strategy}", *limits])
     if not rows:
-        typer.echo(f"No skill is near enough to this goal ({rule}). Lower skills.threshold, or add a skill.")
+        typer.echo(f"This goal finds no skill ({rule}). {_REMEDIES[settings.strategy]}")
         return
-    typer.echo(f"Cosine similarity of the goal with name and description ({rule}):")
+    typer.echo(f"Score: {strategy.score} ({rule}):")
     for row in rows:
         shared = ", ".join(row["shared"]) or "nothing"
         typer.echo(f"{row['rank']}  {row['score']:.3f}  {row['skill']}  shares: {shared}\n   {row['body']}")
 
 
+_REMEDIES = {
+    "embedding": "Lower skills.threshold, or add a skill.",
+    "ucb": "Lower skills.threshold, or add a skill.",
+    "keyword": "Use words of the descriptions that `sdar skills list` shows, or add a skill.",
+    "task_type": "Name one of the types that `sdar skills list` shows with --task-type, or add a skill.",
+    "full": "Add a skill.",
+    "random": "Add a skill.",
+    "none": "The strategy none never finds one; choose another with --set skills.strategy=embedding.",
+}
+
+
 def shared_words(goal: str, skill: Skill) -> list[str]:
     """Return the words of a goal that the text of a skill has too, plurals and stop words set aside."""
     from sdar.skills.embedding import words
-    from sdar.skills.retrieval import match_text
+    from sdar.skills.strategies import match_text
 
     known = set(words(match_text(skill)))
     return [word for word in dict.fromkeys(re.findall(r"\w+", goal.lower())) if known & set(words(word))]

@@ -98,7 +98,7 @@ def test_config_schema_names_every_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sdar(monkeypatch, "config", "schema") == 0
-    gate = f'sdar.gate: "{RunConfig().sdar.gate}"\n    gap, entropy, soft_or, none, half.'
+    gate = f'sdar.gate: "{RunConfig().sdar.gate}"\n    gap, entropy, soft_or, centred_gap, none, half.'
     assert gate in capsys.readouterr().out
     assert sdar(monkeypatch, "config", "schema", "--json") == 0
     assert "properties" in json.loads(capsys.readouterr().out)

@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sdar.flows.display import Closing, JsonLines, LiveTable, PlainLines, cell, close, open_watch, time_left
+from sdar.flows.display import (
+    Closing,
+    JsonLines,
+    LiveTable,
+    PlainLines,
+    Warned,
+    cell,
+    close,
+    open_watch,
+    time_left,
+    warned,
+)
 from sdar.flows.improve import run_rounds
 from sdar.flows.output import aligned, size
 from sdar.schemas.records import Verdict
@@ -63,6 +74,48 @@ def test_plain_lines_show_one_stage_a_line() -> None:
     PlainLines(stream).finished(Report(), [ROW])
     expected = "round   3  evaluate                 1.2 s  success=50.0 % [40.4, 59.6]  policy=bbbbbbbbbbbb\n"
     assert stream.getvalue() == expected
+
+
+EQUAL = "The share of groups with equal returns is {}, above 0.8: rewards hardly teach any more."
+GAP = "The mean gap is -2.5, outside [-2, 2]."
+
+
+def test_a_warning_is_told_when_its_kind_comes_up() -> None:
+    stream = io.StringIO()
+    lines = PlainLines(stream)
+    for texts in ([EQUAL.format(0.83)], [EQUAL.format(1), GAP], [EQUAL.format("nan")]):
+        report = Report()
+        report.summary = {"warnings": " ".join(texts)}
+        lines.finished(report, [])
+    told = [line.strip() for line in stream.getvalue().splitlines() if "warning" in line]
+    assert told == [f"warning: {EQUAL.format(0.83)}", f"warning: {GAP}"]
+
+
+def test_warnings_are_counted_by_kind() -> None:
+    texts = ["", EQUAL.format(0.83), f"{EQUAL.format(1)} {GAP}", EQUAL.format(0.9), ""]
+    rows: list[dict[str, Any]] = [
+        {"round": number} | ({"warnings": text} if text else {}) for number, text in enumerate(texts)
+    ]
+    assert warned(rows) == [Warned(EQUAL.format(0.83), 1, 3), Warned(GAP, 2, 1)]
+    table, console = LiveTable(rounds=4), Console(file=io.StringIO(), width=160)
+    table.finished(Report(), rows)
+    console.print(table.render())
+    closing, as_json = io.StringIO(), io.StringIO()
+    close(Closing("run-1", "s", "p", _verdict(True), rows), stream=closing)
+    for shown in (console.file.getvalue(), closing.getvalue()):  # type: ignore[attr-defined]
+        assert f"Warning in 3 rounds, first in round 1: {EQUAL.format(0.83)}" in shown
+        assert f"Warning in round 2: {GAP}" in shown
+    close(Closing("run-1", "s", "p", _verdict(True), rows), as_json=True, stream=as_json)
+    first = json.loads(as_json.getvalue())["warnings"][0]
+    assert first == {"sentence": EQUAL.format(0.83), "first": 1, "rounds": 3}
+
+
+def test_after_a_collapse_the_closing_lines_say_how_to_go_on() -> None:
+    stream = io.StringIO()
+    verdict = _verdict(True).model_copy(update={"reason": "collapse"})
+    close(Closing("run-1", "my store", "my store/blobs/x", verdict, [ROW]), stream=stream)
+    assert "choose other settings" in stream.getvalue()
+    assert "  sdar run --set 'policy.path=my store/blobs/x' --store 'my store'  #" in stream.getvalue()
 
 
 def test_json_lines_have_one_object_a_stage() -> None:

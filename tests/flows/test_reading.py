@@ -192,7 +192,9 @@ def test_skills_are_listed_shown_and_found_with_a_reason(capsys: Capture) -> Non
     assert any(hit["skill"] == "home-of-cup-mug-glass" and hit["shared"] == ["cups"] for hit in found)
     assert all(hit["shared"] for hit in found)
     assert "shares: cups" in read(capsys, "skills", "search", goal)
-    assert "No skill is near enough" in read(capsys, "skills", "search", "xyzzy")
+    assert "This goal finds no skill (strategy embedding, threshold" in read(
+        capsys, "skills", "search", "xyzzy"
+    )
 
 
 def test_shared_words_leave_stop_words_out() -> None:

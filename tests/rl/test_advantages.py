@@ -43,6 +43,31 @@ def test_group_of_one_and_equal_returns_give_exactly_zero(normalize_std: bool) -
     assert (result.zero_spread_groups, result.groups) == (3, 3)
 
 
+def test_weights_hand_worked() -> None:
+    # As if the group were 0, 0, 0, 4: mean 1, variance (3 x 1 + 9) / 3 = 4.
+    returns, groups = torch.tensor([0.0, 4.0]), torch.tensor([3, 3])
+    result = group_advantages(returns, groups, True, weights=torch.tensor([3, 1]))
+    torch.testing.assert_close(result.advantages, torch.tensor([-0.5, 1.5]), rtol=0, atol=1e-5)
+    plain = group_advantages(returns, groups, False, weights=torch.tensor([3, 1]))
+    assert plain.advantages.tolist() == [-1.0, 3.0]
+
+
+def test_weights_of_one_change_nothing_and_a_long_episode_alone_stays_a_group_of_one() -> None:
+    returns, groups = torch.tensor([0.3, 0.7, 0.1, 5.0]), torch.tensor([0, 0, 0, 1])
+    plain = group_advantages(returns, groups, True)
+    ones = group_advantages(returns, groups, True, weights=torch.ones(4, dtype=torch.int64))
+    assert ones.advantages.tolist() == plain.advantages.tolist()
+    long = group_advantages(returns, groups, True, weights=torch.tensor([1, 1, 1, 9]))
+    assert (long.advantages[3].item(), long.zero_spread_groups) == (0.0, 1)
+
+
+def test_an_episode_without_rows_does_not_count() -> None:
+    returns, groups = torch.tensor([0.0, 2.0, 100.0, 7.0]), torch.tensor([0, 0, 0, 1])
+    result = group_advantages(returns, groups, False, weights=torch.tensor([1, 1, 0, 0]))
+    assert result.advantages[:2].tolist() == [-1.0, 1.0]
+    assert (result.advantages[3].item(), result.zero_spread_groups) == (0.0, 1)
+
+
 def test_no_episodes() -> None:
     result = group_advantages(torch.zeros(0), torch.zeros(0, dtype=torch.int64), True)
     assert (result.advantages.shape, result.groups) == ((0,), 0)
@@ -51,6 +76,8 @@ def test_no_episodes() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match=r"returns \(2,\) and groups \(3,\)"):
         group_advantages(torch.zeros(2), torch.zeros(3, dtype=torch.int64), True)
+    with pytest.raises(ValueError, match=r"weights \(3,\) must be \[N\]"):
+        group_advantages(torch.zeros(2), torch.zeros(2), True, weights=torch.ones(3, dtype=torch.int64))
 
 
 @given(ROUNDS, st.integers(-100, 100), st.booleans())

@@ -28,6 +28,7 @@ def _report(**changes: Any) -> UpdateReport:
         "ratio_mean": 1.0,
         "gate_mean": 0.5,
         "gate_share": 0.5,
+        "coefficient": 1.0,
         "gap_mean": 0.0,
         "gap_std": 1.0,
         "gradient_norm": 1.0,
@@ -104,6 +105,9 @@ def test_a_healthy_round_has_no_warnings() -> None:
         ({"entropy": 1e-5}, "normalised entropy is 1e-05"),
         ({"entropy": 0.95}, "normalised entropy is 0.95"),
         ({"entropy": float("nan")}, "normalised entropy is nan"),
+        ({"drift": 0.3}, "KL from the policy that sampled is 0.3, above 0.2"),
+        ({"gap_mean": -2.5}, "mean gap is -2.5, outside [-2, 2]"),
+        ({"gap_std": 6.0}, "standard deviation of the gap is 6, above 5"),
         ({"gradient_norm": 250.0}, "gradient norm before the clip is 250, above 200"),
         ({"gate_share": 1.0}, "gates above 0.5 is 1"),
         ({"gate_share": 0.0}, "gates above 0.5 is 0"),
@@ -116,7 +120,11 @@ def test_one_warning_for_one_figure(changes: dict[str, Any], sentence: str) -> N
 
 def test_warnings_about_groups_and_skipped_steps() -> None:
     (groups,) = warnings_for([_report()], 0.9, SdarConfig(), 1.0)
-    assert "equal returns is 0.9" in groups
+    assert groups == (
+        "The share of groups with equal returns is 0.9, above 0.8: rewards hardly teach any more."
+    )
+    (invalid,) = warnings_for([_report()], 0.3, SdarConfig(), 1.0, invalid_share=0.6)
+    assert "invalid actions is 0.6, above 0.5" in invalid
     # A skipped step has no figures worth judging.
     skipped = _report(skipped=True, gradient_norm=float("nan"), entropy=float("nan"))
     (warning,) = warnings_for([_report(), skipped], 0.3, SdarConfig(), 1.0)
@@ -127,3 +135,9 @@ def test_the_gate_is_judged_only_where_it_can_fall_on_both_sides() -> None:
     report = _report(gate_share=1.0)
     assert warnings_for([report], 0.3, SdarConfig(gate="entropy"), 1.0) == []
     assert warnings_for([report], 0.3, SdarConfig(gate="gap", coefficient=0.0), 1.0) == []
+
+
+def test_the_gap_is_judged_only_where_it_enters_the_loss() -> None:
+    report = _report(gap_mean=-9.0, gap_std=9.0)
+    assert len(warnings_for([report], 0.3, SdarConfig(), 1.0)) == 2
+    assert warnings_for([report], 0.3, SdarConfig(coefficient=0.0), 1.0) == []

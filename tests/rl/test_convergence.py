@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sdar.rl.collapse import RoundFigures
 from sdar.rl.convergence import Evaluated, decide
 from sdar.schemas.config import StopConfig
 from sdar.schemas.errors import IntegrityError
@@ -79,6 +80,23 @@ def test_collapse_names_the_round_it_fell_from() -> None:
     assert "success 40.0%" in result.sentence
     assert "in round 5" in result.sentence
     assert "below the floor of 5.0%" in result.sentence
+    assert "Rolled back to the policy of round 5, the best on the panel: success 40.0%" in result.sentence
+
+
+def test_a_collapse_in_the_training_rounds_rolls_back_too() -> None:
+    entropies = (0.03, 0.04, 0.85, 0.9, 0.95)
+    rounds = [RoundFigures(number, value, 0.3, 0.2) for number, value in enumerate(entropies, 1)]
+    run = history(60, 50)
+    result = decide(run, STOP, 5, 0.0, seed=0, rounds=rounds)
+    assert (result.stop, result.reason, result.best_policy) == (True, "collapse", "policy-0")
+    assert "outside [0, 0.8] in 3 rounds in a row (0.85, 0.9, 0.95), after 0.04 in round 2" in result.sentence
+    assert "Rolled back to the policy of round 0" in result.sentence
+    assert decide(run, STOP, 5, 0.0, seed=0, rounds=rounds[:4]).reason == "continue"
+
+
+def test_a_run_at_its_target_has_not_collapsed() -> None:
+    rounds = [RoundFigures(number, 0.9 if number > 1 else 0.1, 0.9, 0.0) for number in range(1, 6)]
+    assert decide(history(60, 190), STOP, 5, 0.0, seed=0, rounds=rounds).reason == "target"
 
 
 def test_a_weak_start_is_not_a_collapse() -> None:

@@ -42,7 +42,7 @@ def rows(count: int = 5, hidden: int = 0) -> list[LearnerRow]:
         made.append(
             LearnerRow(
                 row=Row(rng.integers(0, VOCABULARY, length).astype(np.int32), positions),
-                advantage=float(rng.normal()),
+                advantages=rng.normal(size=size).astype(np.float32),
                 logp_old=rng.uniform(-4, -2, size).astype(np.float32),
                 logp_teacher=rng.uniform(-4, -2, size).astype(np.float32),
                 logp_reference=rng.uniform(-4, -2, size).astype(np.float32),
@@ -72,7 +72,8 @@ def test_one_step_equals_plain_torch() -> None:
             logp = logprobs[position - 1, ids[0, position]]
             ratio = torch.exp(logp - float(each.logp_old[place]))
             clipped = ratio.clamp(0.8, 1.2)
-            policy = -torch.minimum(ratio * each.advantage, clipped * each.advantage)
+            advantage = float(each.advantages[place])
+            policy = -torch.minimum(ratio * advantage, clipped * advantage)
             assert each.logp_reference is not None
             difference = float(each.logp_reference[place]) - logp
             terms.append(policy + 0.05 * (difference.exp() - difference - 1))
@@ -94,6 +95,9 @@ SWITCHES = [
     (SdarConfig(divergence="forward_kl", gate="soft_or"), UpdateConfig(kl_coefficient=0.1)),
     (SdarConfig(divergence="reverse_kl", gate="entropy"), UpdateConfig(entropy_coefficient=0.1)),
     (SdarConfig(divergence="sampled_reverse_kl"), UpdateConfig(aggregation="sequence_sum")),
+    (SdarConfig(divergence="sampled", gate="centred_gap"), UpdateConfig()),
+    (SdarConfig(divergence="jsd", top_k=3), UpdateConfig(policy_loss="likelihood")),
+    (SdarConfig(divergence="k3", gate="none"), UpdateConfig()),
 ]
 
 
@@ -131,7 +135,7 @@ def test_micro_batches_equal_one_batch(
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_told() -> None:
     net, update, batch = model(), UpdateConfig(learning_rate=1e-2), rows()
-    batch[0] = dataclasses.replace(batch[0], advantage=float("nan"))
+    batch[0] = dataclasses.replace(batch[0], advantages=batch[0].advantages * np.float32("nan"))
     optimiser = new_optimiser(net, update)
     before = vector(net)
     steps = [np.array([0, 1]), np.array([2, 3, 4])]
@@ -148,10 +152,13 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_told() -> None:
     assert not net.training
 
 
-def test_the_vocabulary_divergence_needs_the_teachers_states() -> None:
+@pytest.mark.parametrize(
+    "sdar", [SdarConfig(divergence="forward_kl"), SdarConfig(divergence="sampled", gate="centred_gap")]
+)
+def test_what_reads_the_vocabulary_needs_the_teachers_states(sdar: SdarConfig) -> None:
     net, update = model(), UpdateConfig()
-    objective = Objective(SdarConfig(divergence="forward_kl"), update, TEMPERATURE)
-    with pytest.raises(ValueError, match="forward_kl needs the teacher's states and output head"):
+    objective = Objective(sdar, update, TEMPERATURE)
+    with pytest.raises(ValueError, match=f"{sdar.gate} needs the teacher's states and output head"):
         optimise(net, new_optimiser(net, update), rows(), [np.arange(5)], objective)
 
 

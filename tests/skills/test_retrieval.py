@@ -6,7 +6,8 @@ from sdar.schemas.config import SkillsConfig
 from sdar.schemas.errors import ConfigError, InputError
 from sdar.schemas.records import Skill
 from sdar.skills.files import make_skill
-from sdar.skills.retrieval import STRATEGIES, Retriever
+from sdar.skills.retrieval import Retriever
+from sdar.skills.strategies import STRATEGIES
 
 
 def skill(name: str, description: str, body: str = "Some body.") -> Skill:
@@ -75,5 +76,5 @@ def test_duplicate_names_are_refused() -> None:
 def test_every_strategy_of_the_configuration_is_registered() -> None:
     allowed = SkillsConfig.model_json_schema()["properties"]["strategy"]["enum"]
     assert sorted(STRATEGIES) == sorted(allowed)
-    with pytest.raises(ConfigError, match=r"'magic'; allowed: embedding, none"):
+    with pytest.raises(ConfigError, match=r"'magic'; allowed: embedding, full, keyword, none"):
         Retriever.from_bank(BANK, SkillsConfig().model_copy(update={"strategy": "magic"}))

@@ -18,6 +18,7 @@ from sdar.schemas.records import (
     PolicyRecord,
     Record,
     RetrievedSkill,
+    SelfJudgement,
     Skill,
     StopReason,
     TaskSpec,
@@ -103,6 +104,12 @@ def skill(identity: str) -> Skill:
         id=identity, name=f"name of {identity}", description="d", environment="household", task_types=(),
         body="b", source="builtin", parents=("p",) if identity == "s2" else (),
     )  # fmt: skip
+
+
+def judgement(episode_id: str, score: float) -> SelfJudgement:
+    return SelfJudgement(
+        episode_id=episode_id, verdicts=[score - 0.25, score + 0.25], score=score, consistency=0.75
+    )
 
 
 def policy() -> PolicyRecord:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from store_samples import evaluation, filled, policy, run, stage
+from store_samples import evaluation, filled, judgement, policy, run, stage
 
 from sdar.schemas.errors import ConfigError, InputError
 from sdar.storage import SCHEMA_QUERY, schema_text, write_table
@@ -29,6 +29,9 @@ def store(tmp_path_factory):
         store.commit(stage("update", round=2), "policy", {"policy": [child]})
         better = evaluation(False).model_copy(update={"policy_id": "p1", "success": 0.75})
         store.commit(stage("evaluate", round=2), "evaluation", {"evaluation": [better]})
+        store.commit(
+            stage("judge"), "judgements", {"self_judgement": [judgement("e1", 0.5), judgement("e2", -0.5)]}
+        )
         store.pin("p1")
         settings = {"sdar": {"gate": "none", "beta": 5.0}, "stop": {"minutes": None, "rounds": 3}}
         store.begin_run(run("r2", settings, created="2026-01-02T00:00:00"))
@@ -39,8 +42,8 @@ def ask(store, name):
     return store.query((FOLDER / f"{name}.sql").read_text()).to_pylist()
 
 
-def test_there_are_twelve():
-    assert len(FILES) == 12
+def test_there_are_thirteen():
+    assert len(FILES) == 13
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -75,6 +78,29 @@ def test_hardest_task_and_invalid_actions(store):
     )
     (actions,) = ask(store, "invalid_actions")
     assert (actions["actions"], actions["invalid_share"], actions["commonest"]) == (4, 0.5, "take")
+
+
+def test_self_judgement(store):
+    (row,) = ask(store, "self_judgement")
+    assert (row["episodes"], row["success"], row["consistency"], row["auroc"]) == (2, 0.5, 0.75, 1.0)
+    assert (row["score_on_success"], row["score_on_failure"]) == (0.5, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([("e1", -0.5), ("e2", 0.5)], 0.0),
+        ([("e1", 0.5), ("e2", 0.5)], 0.5),
+        ([("e1", 0.5)], None),  # one outcome alone
+    ],
+)
+def test_self_judgement_against_the_truth(tmp_path, scores, expected):
+    store = filled(tmp_path)
+    with store.writer("test"):
+        rows = [judgement(name, score) for name, score in scores]
+        store.commit(stage("judge"), "judgements", {"self_judgement": rows})
+    (row,) = ask(store, "self_judgement")
+    assert row["auroc"] == expected
 
 
 def test_policy_lineage(store):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_samples import context, episode, evaluation, pieces, policy, same, scores, skill, task
+from store_samples import context, episode, evaluation, judgement, pieces, policy, same, scores, skill, task
 
 from sdar.schemas.errors import IntegrityError
-from sdar.schemas.records import Comparison, Record, TokenScores, UpdateReport, Verdict
+from sdar.schemas.records import Comparison, Record, Selection, SkillStat, TokenScores, UpdateReport, Verdict
 from sdar.storage import ROW_NAMES, artifact_id
 from sdar.storage.migrate import migrate
 from sdar.storage.rows import insert_rows, select_rows
@@ -21,7 +21,7 @@ from sdar.storage.rows import insert_rows, select_rows
 STEP = UpdateReport(
     step=0, loss=math.pi, policy_loss=1e-300, distillation=-0.0, kl=float("nan"), drift=0.0,
     entropy=float("inf"), clip_share=0.1, ratio_mean=1.0, gate_mean=0.5, gate_share=0.5,
-    gap_mean=0.1, gap_std=0.2, gradient_norm=1.0, skipped=False, tokens=12,
+    coefficient=10.0, gap_mean=0.1, gap_std=0.2, gradient_norm=1.0, skipped=False, tokens=12,
 )  # fmt: skip
 GAIN = Comparison(before="p0", after="p1", difference=0.1, low=0.1 + 0.2, high=0.3, verdict="better")
 VERDICT = Verdict(
@@ -36,7 +36,16 @@ RECORDS: dict[str, list[Record]] = {
         scores("e9"),
         TokenScores(episode_id="e1", positions=[], student=[], teacher=[], entropy=[]),
     ],
+    "self_judgement": [judgement("e9", 0.25), judgement("e1", -0.5)],
+    "selection": [
+        Selection(episode_id="e9", kept=True, reason=""),
+        Selection(episode_id="e1", kept=False, reason="It did not succeed."),
+    ],
     "skill": [skill("s2"), skill("s1")],
+    "skill_stat": [
+        SkillStat(skill_id="s2", uses=3, successes=2, gap_success=0.1 + 0.2, failures=1, gap_failure=-1e-300),
+        SkillStat(skill_id="s1", uses=0, successes=0, gap_success=0.0, failures=0, gap_failure=0.0),
+    ],
     "policy": [policy()],
     "evaluation": [evaluation(True), evaluation(False)],
     "verdict": [VERDICT, VERDICT.model_copy(update={"last_gain": GAIN})],

@@ -158,4 +158,7 @@ def test_migrations_are_never_edited():
         "0002_prune.sql": "53a9a1be5723712a",
         "0003_scored_token.sql": "8fa196e17325f963",
         "0004_drift.sql": "b7d368bd8bad6492",
+        "0005_methods.sql": "e2d77b807e689dd2",
+        "0006_study.sql": "ddccd99660d3e61b",
+        "0007_skill_stat.sql": "56437f2fdb5ea658",
     }

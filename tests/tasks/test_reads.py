@@ -68,13 +68,20 @@ class Recorder:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_reads_only_what_it_declares(finished: SmallRun, stage: str, tmp_path: Path) -> None:
+def test_a_stage_reads_only_what_it_declares(
+    finished: SmallRun, extended: SmallRun, stage: str, tmp_path: Path
+) -> None:
     seen: set[str] = set()
-    number = max(number for number, name in finished.artifacts if name == stage)
-    given = inputs_of(finished, stage, number, tmp_path)
+    fingerprinted: set[str] = set()
+    run = finished if any(name == stage for _, name in finished.artifacts) else extended
+    number = max(number for number, name in run.artifacts if name == stage)
+    given = inputs_of(run, stage, number, tmp_path)
     recorded = dataclasses.replace(given, config=Recorder(given.config, seen))  # type: ignore[arg-type]
     STAGES[stage].run(recorded)
-    undeclared = {path for path in seen if not covered(path, STAGES[stage].reads) and path not in IRRELEVANT}
+    if (fingerprint := STAGES[stage].fingerprint) is not None:
+        fingerprint(Recorder(given.config, fingerprinted))  # type: ignore[arg-type]
+    declared = (*STAGES[stage].reads, *fingerprinted, *IRRELEVANT)
+    undeclared = {path for path in seen if not covered(path, declared)}
     assert seen
     assert undeclared == set()
 

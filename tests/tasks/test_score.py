@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_runs import SmallRun, inputs_of
 
+from sdar.policy.dialogue import Dialogue, load_dialogue
 from sdar.policy.scoring import Row
 from sdar.schemas.errors import CheckFailedError
 from sdar.schemas.records import Episode, TeacherContext
@@ -28,10 +29,10 @@ def test_scores_are_aligned_with_the_action_tokens(finished: SmallRun) -> None:
         assert not np.allclose(each.teacher, each.student, atol=1e-3)
 
 
-def test_the_teachers_row_keeps_every_id_after_the_prompt(finished: SmallRun) -> None:
+def test_the_teachers_row_keeps_every_id_after_the_prompt(finished: SmallRun, policy_path: Path) -> None:
     episode = finished.store.episodes(finished.artifacts[1, "collect"])[0]
     context = finished.store.contexts(finished.artifacts[1, "retrieve"])[0]
-    row = score.teacher_row(episode, context)
+    [row] = score.teacher_rows(episode, context, load_dialogue(policy_path))
     body = episode.token_ids[episode.prompt_length :]
     assert row.token_ids[-len(body) :].tolist() == body.tolist()
     assert row.token_ids[row.positions].tolist() == episode.token_ids[episode.action_mask].tolist()
@@ -69,15 +70,15 @@ def test_other_sampler_logprobs_fail_naming_engine_tolerance_and_token(
 def test_a_teacher_row_with_other_actions_fails(
     finished: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = score.teacher_row
+    real = score.teacher_rows
 
-    def reencoded(episode: Episode, context: TeacherContext) -> Row:
-        row = real(episode, context)
+    def reencoded(episode: Episode, context: TeacherContext, dialogue: Dialogue) -> list[Row]:
+        [row] = real(episode, context, dialogue)
         ids = row.token_ids.copy()
         ids[row.positions[0]] += 1
-        return Row(ids, row.positions)
+        return [Row(ids, row.positions)]
 
-    monkeypatch.setattr(score, "teacher_row", reencoded)
+    monkeypatch.setattr(score, "teacher_rows", reencoded)
     with pytest.raises(
         CheckFailedError, match=r"action tokens differ .* action token 0.*sdar stage retrieve"
     ):
@@ -87,9 +88,9 @@ def test_a_teacher_row_with_other_actions_fails(
 def test_a_teacher_that_sees_no_skills_fails(
     finished: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def blind(episode: Episode, context: TeacherContext) -> Row:
-        return score.student_row(episode)
+    def blind(episode: Episode, context: TeacherContext, dialogue: Dialogue) -> list[Row]:
+        return score.student_rows(episode, dialogue)
 
-    monkeypatch.setattr(score, "teacher_row", blind)
+    monkeypatch.setattr(score, "teacher_rows", blind)
     with pytest.raises(CheckFailedError, match="the skill block has no effect on the teacher"):
         STAGES["score"].run(inputs_of(finished, "score", 1, tmp_path))

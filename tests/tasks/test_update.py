@@ -10,6 +10,7 @@ import torch
 from small_runs import SmallRun, inputs_of, small_config
 
 from sdar.policy.model import new_model
+from sdar.rl.advantages import GroupAdvantages
 from sdar.rl.learner import new_optimiser
 from sdar.schemas.config import AdvantageConfig, EnvironmentConfig, UpdateConfig
 from sdar.schemas.errors import CheckFailedError, ConfigError
@@ -53,8 +54,13 @@ EPISODES = [
 ]
 
 
+def advantages_of(config: AdvantageConfig) -> GroupAdvantages:
+    returns = [episode.episode_return for episode in EPISODES]
+    return episode_advantages(EPISODES, returns, [1] * len(EPISODES), config)
+
+
 def test_without_a_penalty_only_returns_count() -> None:
-    found = episode_advantages(EPISODES, AdvantageConfig(normalize_std=False))
+    found = advantages_of(AdvantageConfig(normalize_std=False))
     assert found.advantages.tolist() == pytest.approx([0.5, -0.5, 0, 0, 0, 0])
     assert (found.zero_spread_groups, found.groups) == (2, 3)
 
@@ -62,10 +68,10 @@ def test_without_a_penalty_only_returns_count() -> None:
 def test_the_penalty_is_taken_off_before_the_group_statistics() -> None:
     # Returns less 0.4 times the invalid share: 1 and -0.2; 0 and -0.3; 0 and 0.
     config = AdvantageConfig(normalize_std=False, invalid_penalty=0.4)
-    found = episode_advantages(EPISODES, config)
+    found = advantages_of(config)
     assert found.advantages.tolist() == pytest.approx([0.6, -0.6, 0.15, -0.15, 0, 0], abs=1e-6)
     # Two values are one unbiased deviation, the root of two halves, apart: 1 / sqrt 2 each.
-    scaled = episode_advantages(EPISODES, AdvantageConfig(invalid_penalty=0.4)).advantages.tolist()
+    scaled = advantages_of(AdvantageConfig(invalid_penalty=0.4)).advantages.tolist()
     assert scaled == pytest.approx([0.5**0.5, -(0.5**0.5)] * 2 + [0, 0], abs=1e-5)
 
 
