@@ -44,10 +44,9 @@ class Reporter:
 
     def add(self, member: Member) -> None:
         """Read a finished run."""
-        from sdar.tasks.study_data import main_stage, read_member
+        from sdar.tasks.study_data import read_member
 
-        arm = next(arm for arm in self.study.definition.arms if arm.label == member.arm)
-        self._members[member.run_id] = read_member(self.store, member, main_stage(arm.config))
+        self._members[member.run_id] = read_member(self.store, member)
 
     def write(self) -> dict[str, Any]:
         """Write the three files anew and return what the JSON file holds."""

@@ -9,7 +9,7 @@ from typing import Any
 from sdar.schemas.study import Member
 from sdar.storage import Store
 
-PLAIN, SKILLED = "evaluate", "evaluate_with_skills"
+MAIN, SKILLED = "evaluate", "evaluate_with_skills"
 
 _OUTCOMES = """
     SELECT s.round, s.stage, s.inputs->>'$.panel' AS panel, list(e.task_id ORDER BY e.ordinal) AS tasks,
@@ -54,10 +54,10 @@ class Evaluation:
 class MemberData:
     """A finished run of a study.
 
-    `evaluations` are those that its verdicts are about, oldest first; `skilled` those with skills in the
-    prompt. `seconds` is the wall time of the stages that this run computed, `seconds_alone` counts those that
-    it took from other runs too. `sampled` and `scored` count action tokens, `ended` is the reason of the last
-    verdict.
+    `evaluations` are those that its verdicts are about, oldest first; `skilled` those that it had besides,
+    with skills in the prompt. `seconds` is the wall time of the stages that this run computed,
+    `seconds_alone` counts those that it took from other runs too. `sampled` and `scored` count action tokens,
+    `ended` is the reason of the last verdict.
     """
 
     arm: str
@@ -74,14 +74,8 @@ class MemberData:
     ended_round: int
 
 
-def read_member(store: Store, member: Member, main: str) -> MemberData:
-    """Return what a finished run gave.
-
-    Args:
-        store: whose published copy has the run.
-        member: the run.
-        main: stage whose evaluations count: `PLAIN` or `SKILLED`.
-    """
+def read_member(store: Store, member: Member) -> MemberData:
+    """Return what a finished run gave, from the store's published copy."""
 
     def rows(query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = store.query(query.format(run=member.run_id)).to_pylist()
@@ -96,7 +90,7 @@ def read_member(store: Store, member: Member, main: str) -> MemberData:
         arm=member.arm,
         seed=member.seed,
         run_id=member.run_id,
-        evaluations=tuple(found[main]),
+        evaluations=tuple(found[MAIN]),
         skilled=tuple(found[SKILLED]),
         seconds=float(seconds["computed"]),
         seconds_alone=float(seconds["alone"]),
@@ -106,8 +100,3 @@ def read_member(store: Store, member: Member, main: str) -> MemberData:
         ended=ended[0]["reason"] if ended else "",
         ended_round=int(ended[0]["round"]) if ended else 0,
     )
-
-
-def main_stage(config: dict[str, Any]) -> str:
-    """Return the stage whose evaluations the verdicts of a configuration are about."""
-    return SKILLED if config["evaluation"].get("prompt") == "skills" else PLAIN

@@ -13,7 +13,7 @@ from sdar.rl.statistics import MeanInterval, mean_interval
 from sdar.schemas.resolve import flatten
 from sdar.schemas.study import Arm, StudyDefinition
 from sdar.tasks.published import NOTE, published
-from sdar.tasks.study_data import SKILLED, Evaluation, MemberData, main_stage
+from sdar.tasks.study_data import Evaluation, MemberData
 
 LEAST_SEEDS = 5
 """With fewer seeds nothing should be claimed about a method (algorithms, section 10)."""
@@ -204,7 +204,7 @@ def _arm_result(arm: Arm, members: Sequence[MemberData], definition: StudyDefini
         label=arm.label,
         method=arm.method,
         settings=arm.settings,
-        prompt="skills" if main_stage(arm.config) == SKILLED else "plain",
+        prompt=arm.config["evaluation"]["prompt"],
         seeds=seeds,
         missing=tuple(sorted(set(definition.seeds) - {seed.seed for seed in seeds})),
         collapsed=tuple(seed.seed for seed in seeds if seed.ended == "collapse"),

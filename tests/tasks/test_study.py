@@ -15,7 +15,7 @@ from sdar.schemas.study import Arm, StudyDefinition
 from sdar.storage.study import StudyStore, open_study_store
 from sdar.tasks.session import StageReport
 from sdar.tasks.study import begin_study, define_study, run_member, study_record
-from sdar.tasks.study_data import PLAIN, Evaluation, MemberData, main_stage, read_member
+from sdar.tasks.study_data import Evaluation, MemberData, read_member
 from sdar.tasks.study_results import area_under_curve, study_result
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -184,7 +184,7 @@ def carry_out(
 def data_of(store: StudyStore) -> list[MemberData]:
     study = store.study("small")
     assert study is not None
-    return [read_member(store, member, PLAIN) for member in study.members]
+    return [read_member(store, member) for member in study.members]
 
 
 def without_time(members: list[MemberData]) -> list[dict[str, Any]]:
@@ -335,9 +335,19 @@ def test_the_area_of_a_single_evaluation_is_its_value() -> None:
     assert area_under_curve([0, 5, 20], [0.0, 0.4, 0.4]) == pytest.approx((5 * 0.2 + 15 * 0.4) / 20)
 
 
-def test_success_is_measured_where_the_verdict_is() -> None:
-    definition = define_study(["grpo"], ["skilled: method=grpo evaluation.prompt=skills"], "0")
-    assert [main_stage(arm.config) for arm in definition.arms] == ["evaluate", "evaluate_with_skills"]
+def test_an_arm_that_is_measured_with_skills_has_a_result(policy_path: Path, tmp_path: Path) -> None:
+    changes = {"evaluation": {"prompt": "skills", "with_skills": False}, "stop": {"rounds": 0}}
+    config = small_config(policy_path, changes).model_dump(mode="json", exclude={"seed"})
+    arm = Arm(label="skilled", method="skill_prompt", settings=(), config=config)
+    store, definition = open_study_store(tmp_path / "store"), StudyDefinition(arms=(arm,), seeds=(0,))
+    carry_out(store, definition)
+    [member] = data_of(store)
+    assert [(each.round, len(each.outcomes)) for each in member.evaluations] == [(0, 8)]
+    assert member.skilled == ()
+    [found] = study_result(definition, [member], "skilled").arms
+    assert found.prompt == "skills"
+    assert found.last is not None
+    assert found.last.mean == member.evaluations[0].success
 
 
 def test_published_numbers_are_of_methods_that_exist() -> None:
