@@ -25,12 +25,14 @@ _SECONDS = """
     WHERE s.run_id = '{run}'"""
 _COUNTS = """
     SELECT (SELECT coalesce(sum(list_count(list_filter(e.action_mask, lambda m: m))), 0) FROM stage_run s
-            JOIN episode e ON e.artifact_id = s.artifact_id WHERE s.run_id = '{run}' AND s.stage = 'collect')
+            JOIN episode e ON e.artifact_id = s.artifact_id
+            WHERE s.run_id = '{run}' AND s.stage IN ('collect', 'trial'))
             AS sampled,
         (SELECT coalesce(sum(len(t.positions)), 0) FROM stage_run s
             JOIN token_score t ON t.artifact_id = s.artifact_id
             WHERE s.run_id = '{run}' AND s.stage = 'score') AS scored,
-        (SELECT count(*) FROM collected_episode WHERE run_id = '{run}') AS episodes"""
+        (SELECT count(*) FROM stage_run s JOIN episode e ON e.artifact_id = s.artifact_id
+            WHERE s.run_id = '{run}' AND s.stage IN ('collect', 'trial')) AS episodes"""
 _ENDED = """
     SELECT v.reason, v.round FROM stage_run s JOIN verdict v ON v.artifact_id = s.artifact_id
     WHERE s.run_id = '{run}' ORDER BY s.round DESC LIMIT 1"""
@@ -57,7 +59,7 @@ class MemberData:
     `evaluations` are those that its verdicts are about, oldest first; `skilled` those that it had besides,
     with skills in the prompt. `seconds` is the wall time of the stages that this run computed,
     `seconds_alone` counts those that it took from other runs too. `sampled` and `scored` count action tokens,
-    `ended` is the reason of the last verdict.
+    those of a teacher's trial included; `ended` is the reason of the last verdict.
     """
 
     arm: str
