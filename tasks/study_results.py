@@ -293,6 +293,10 @@ def _notes(
             )
         if arm.prompt == "skills":
             notes.append(f"{arm.label} was measured with skills in its prompt.")
+        if arm.seeds and not arm.episodes:
+            notes.append(
+                f"{arm.label} does not train, so its seeds are alike and its interval over them is empty."
+            )
     if len(panels) > 1:
         notes.append("The arms were measured on different panels; those cannot be paired.")
     notes.append("The best of several evaluations is flattered by chance; the last one is not chosen.")
