@@ -30,7 +30,7 @@ class LearnerRow:
 
     `advantages` [A] are those of the tokens. Log-probs [A] are in nats at the sampling temperature;
     `teacher_hidden` [A, H] are the teacher's states from which it predicts the tokens, None unless
-    `needs_vocabulary`.
+    `needs_vocabulary`. `taught` is False where the teacher had no skill to read: nothing is learnt then.
     """
 
     row: Row
@@ -39,6 +39,7 @@ class LearnerRow:
     logp_teacher: NDArray[np.float32]
     logp_reference: NDArray[np.float32] | None = None
     teacher_hidden: NDArray[np.float32] | None = None
+    taught: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ def _loss_inputs(
     bonus = objective.update.entropy_coefficient > 0
     with torch.set_grad_enabled(bonus):
         entropy = normalised_entropy(logprobs if bonus else logprobs.detach())
+    taught = None
+    if not all(row.taught for row in rows):
+        shares = [np.full(len(row.logp_old), row.taught, np.float32) for row in rows]
+        taught = _flat(shares, device)
     references = [row.logp_reference for row in rows if row.logp_reference is not None]
     return LossInputs(
         logp=logprobs.gather(1, packed.targets[:, None])[:, 0],
@@ -141,6 +146,7 @@ def _loss_inputs(
         advantages=_flat([row.advantages for row in rows], device),
         row=packed.owner,
         rows=len(rows),
+        taught=taught,
     )
 
 

@@ -43,6 +43,8 @@ class LossInputs:
         advantages: [N], advantage of each action token; not read by the policy loss `likelihood`.
         row: [N] int in [0, rows), the row of each token.
         rows: number of rows; one without action tokens counts and contributes 0.
+        taught: [N], 1 where the teacher had skills to read, 0 where the self-distillation term is left out;
+            None when it had some everywhere.
     """
 
     logp: Tensor
@@ -55,11 +57,13 @@ class LossInputs:
     advantages: Tensor
     row: Tensor
     rows: int
+    taught: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Refuse tensors whose lengths disagree: broadcasting would hide the fault."""
         vectors = (self.logp, self.logp_old, self.logp_teacher, self.logp_reference, self.entropy)
-        shapes = {tuple(t.shape) for t in (*vectors, self.advantages, self.row) if t is not None}
+        others = (self.advantages, self.row, self.taught)
+        shapes = {tuple(t.shape) for t in (*vectors, *others) if t is not None}
         if shapes != {(self.logp.numel(),)}:
             raise ValueError(f"loss inputs must all be [N], found shapes {sorted(shapes)}")
         tables = {tuple(t.shape) for t in (self.student_logprobs, self.teacher_logprobs) if t is not None}
@@ -80,7 +84,8 @@ class LossOutputs:
         entropy: mean normalised entropy of the action tokens, in [0, 1], whatever its coefficient.
         clip_share: share of tokens whose ratio the clip replaced, and so gets no policy gradient.
         ratio_mean: mean of `exp(logp - logp_old)`.
-        gate: [N], weight of the self-distillation term; 0 for a `centred_gap` that lambda 0 turns off.
+        gate: [N], weight of the self-distillation term; 0 for a `centred_gap` that lambda 0 turns off,
+            and where there is no teacher.
         gap: [N], teacher minus student log-prob of the sampled token.
     """
 
@@ -219,7 +224,8 @@ def _weight(inputs: LossInputs, sdar: SdarConfig, gap: Tensor) -> Tensor:
     if sdar.gate == "centred_gap" and not sdar.coefficient:
         return torch.zeros_like(gap)
     tables = (inputs.student_logprobs, inputs.teacher_logprobs)
-    return gate(sdar.gate, gap, inputs.entropy, sdar.beta, *tables)
+    weight = gate(sdar.gate, gap, inputs.entropy, sdar.beta, *tables)
+    return weight if inputs.taught is None else weight * inputs.taught
 
 
 def _distillation(inputs: LossInputs, sdar: SdarConfig, weight: Tensor) -> Tensor:

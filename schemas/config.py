@@ -14,7 +14,8 @@ Gate = Literal["gap", "entropy", "soft_or", "centred_gap", "none", "half"]
 Divergence = Literal["sampled", "sampled_reverse_kl", "reverse_kl", "forward_kl", "jsd", "k3"]
 TeacherWeights = Literal["live", "frozen", "ema", "periodic"]
 Schedule = Literal["constant", "linear", "cosine"]
-Strategy = Literal["embedding", "keyword", "task_type", "ucb", "full", "random", "none"]
+Strategy = Literal["embedding", "keyword", "hybrid", "task_type", "ucb", "full", "random", "none"]
+EMBEDDERS = ("tfidf", "minilm", "policy")
 Credit = Literal["episode", "anchor", "teacher_ratio", "turn_belief"]
 
 
@@ -84,8 +85,12 @@ class RolloutConfig(Section):
 class SkillsConfig(Section):
     """Which skills reach the teacher."""
 
-    path: str = Field("builtin", description="`builtin`, or a folder of SKILL.md files.")
+    path: str = Field("builtin", description="`builtin`, `empty`, or a folder of SKILL.md files.")
     strategy: Strategy = Field("embedding", description="Retrieval strategy.")
+    embedder: str = Field(
+        "tfidf",
+        description="What makes vectors of texts: `tfidf`, `minilm`, `policy` (policy 0), or a model folder.",
+    )
     exploration: NonNegative = Field(1.0, description="`ucb`: weight of the bonus for skills seldom used.")
     top_k: Positive = Field(4, description="Most skills in one context.")
     threshold: float = Field(
@@ -93,6 +98,9 @@ class SkillsConfig(Section):
     )
     budget: Positive = Field(160, description="Tokens reserved for the skill block.")
     allow_empty: bool = Field(False, description="Accept episodes for which no skill was found.")
+    allow_generic: bool = Field(
+        False, description="Accept episodes whose skills are all general: none names a task type."
+    )
 
 
 class AdvantageConfig(Section):
@@ -189,6 +197,37 @@ class UpdateConfig(Section):
     )
 
 
+class DistillConfig(Section):
+    """How the agent writes skills from its own episodes (algorithms, section 6)."""
+
+    every: int = Field(0, ge=0, description="Write and try skills after every this many rounds; 0 never.")
+    window: Positive = Field(4, description="Rounds whose episodes are read, the present one last.")
+    writer: Literal["template", "policy", "none"] = Field(
+        "template", description="Sentences filled with mined facts, the model's own words, or no new skills."
+    )
+    support: Positive = Field(2, description="`template`: least number of episodes that must state a fact.")
+    max_tokens: Positive = Field(48, description="`policy`: most tokens of a skill.")
+    candidates: Positive = Field(24, description="Most new skills that are tried at a time.")
+    held_out: float = Field(
+        0.5,
+        gt=0.0,
+        lt=1.0,
+        description="Share of the training tasks kept for trials: no skill comes from them.",
+    )
+    trial: Literal["play", "gap"] = Field(
+        "play",
+        description="A new skill must raise the teacher's success on held-out tasks, or its gap on episodes.",
+    )
+    trial_tasks: int = Field(24, ge=6, description="`play`: tasks on which a skill is tried.")
+    duplicate: Share = Field(0.97, description="Cosine similarity from which two skills are the same.")
+    lift_sample: int = Field(
+        16, ge=2, description="Episodes of either outcome on which the lift of a skill is measured."
+    )
+    recheck: int = Field(4, ge=0, description="Skills of the lowest lift that are tried again at a time.")
+    retire: str = Field("", description="Names of skills to retire by hand, with commas.")
+    restore: str = Field("", description="Names of skills never to retire; retired ones come back.")
+
+
 class EvaluationConfig(Section):
     """The frozen panel (algorithms, section 10)."""
 
@@ -242,6 +281,7 @@ class RunConfig(Section):
     select: SelectConfig = SelectConfig()
     sdar: SdarConfig = SdarConfig()
     update: UpdateConfig = UpdateConfig()
+    distill: DistillConfig = DistillConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     stop: StopConfig = StopConfig()
     checks: ChecksConfig = ChecksConfig()

@@ -212,6 +212,82 @@ class Skill(Record):
     version: int = 1
 
 
+class SkillState(Record):
+    """What a bank knows about one of its skills besides its text.
+
+    `evidence` are the episodes that say the same, those of merged duplicates included. A retired skill stays
+    in its bank and is not retrieved; `reason` says why it was retired or came back, and is empty before that.
+    """
+
+    skill_id: str
+    evidence: tuple[str, ...]
+    retired: bool
+    reason: str
+
+
+class SkillTrial(Record):
+    """How a skill was tried on held-out material: a new one, or one of the bank that was tried again.
+
+    `tasks` held-out tasks were played by the teacher with the skill and without it: `wins_with` and
+    `wins_without` of them succeeded, and `difference` is that of the shares with its 95 % interval; 0 tasks
+    and None where nothing was played. On held-out episodes whose block would hold it, `lift_success` and
+    `lift_failure` are the mean change of the mean log-prob of an action token by the skill, in nats, with the
+    95 % interval of the former; None where there are too few. `support` and `contradictions` count the
+    episodes that state the fact and that state another.
+    """
+
+    skill_id: str
+    name: str
+    description: str
+    task_types: tuple[str, ...]
+    body: str
+    source: str
+    parents: tuple[str, ...]
+    support: int
+    contradictions: int
+    verdict: Literal["admitted", "refused", "merged", "kept", "retired"]
+    reason: str
+    tasks: int = 0
+    wins_with: int = 0
+    wins_without: int = 0
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    successes: int = 0
+    lift_success: float | None = None
+    lift_low: float | None = None
+    lift_high: float | None = None
+    failures: int = 0
+    lift_failure: float | None = None
+
+
+class SkillLift(Record):
+    """Counterfactual lift of a skill on a sample of the episodes whose context held it, in nats a token.
+
+    An episode's lift is the teacher's mean log-prob of its action tokens with the block as it was, minus the
+    same without this one skill. `lift` is the mean over successful minus that over failed episodes, `low` and
+    `high` its 95 % Welch interval; None with fewer than two episodes of either outcome.
+    """
+
+    skill_id: str
+    successes: int
+    lift_success: float
+    failures: int
+    lift_failure: float
+    lift: float
+    low: float | None
+    high: float | None
+
+
+class BankVersion(Record):
+    """Where a distilled bank comes from: `parent` is the artifact of the bank before it."""
+
+    parent: str
+    round: int
+    skills: int
+    retired: int
+
+
 class PolicyRecord(Record):
     """A policy in the store: `id` is the content hash of its weights and tokenizer."""
 

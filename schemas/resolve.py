@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from sdar.schemas.config import RunConfig
+from sdar.schemas.config import EMBEDDERS, RunConfig
 from sdar.schemas.errors import ConfigError
 
 Methods = Mapping[str, Mapping[str, Any]]
@@ -163,7 +163,11 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
 
 
 _PATHS = _leaves(RunConfig)
-_FOLDERS = {"policy.path": ("starter", "bootstrap"), "skills.path": ("builtin",)}
+_FOLDERS = {
+    "policy.path": ("starter", "bootstrap"),
+    "skills.path": ("builtin", "empty"),
+    "skills.embedder": EMBEDDERS,
+}
 _SECTIONS = {path.rpartition(".")[0] for path in _PATHS} - {""}
 
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
-from sdar.skills.embedding import words
+from sdar.skills.text import words
 
 SATURATION, LENGTH_SHARE = 1.2, 0.75
 

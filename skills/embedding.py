@@ -1,25 +1,15 @@
-"""Text to unit vectors, without a download: TF-IDF over the words of the bank itself."""
+"""Embedders by name: what turns a bank's texts and a task's goal into vectors of one space."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.feature_extraction.text import (
-    ENGLISH_STOP_WORDS,
-    TfidfVectorizer,
-)
 
-from sdar.schemas.errors import InputError
-
-# The stock list drops words that say what a task is about.
-STOP_WORDS = ENGLISH_STOP_WORDS - {"find", "found", "move", "put", "show", "two", "three"}
-
-_WORD = re.compile(r"\w+")
+from sdar.schemas.errors import ConfigError
 
 
 class Embedder(Protocol):
@@ -27,65 +17,66 @@ class Embedder(Protocol):
 
     @property
     def name(self) -> str:
-        """Short name, stored with what was retrieved."""
+        """Short name for people, stored with the vectors."""
 
     @property
     def dimension(self) -> int:
         """Length d of every vector."""
 
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return `[n, d]` float32, each row of L2 norm 1, or 0 for a text without a known word."""
-
-
-@dataclass(frozen=True)
-class TfidfEmbedder:
-    """TF-IDF of single words and pairs of neighbours; depends on nothing but the texts it was fitted on."""
-
-    vectorizer: TfidfVectorizer
-    name: str = "tfidf"
-
-    @classmethod
-    def fit(cls, texts: Sequence[str]) -> TfidfEmbedder:
-        """Return the embedder whose vocabulary and document frequencies are those of `texts`.
-
-        Raises:
-            InputError: the texts hold no word that is not a stop word.
-        """
-        if not any(words(text) for text in texts):
-            raise InputError(
-                f"cannot index {len(texts)} text(s): no words in them except stop words. "
-                "Write descriptions that name what a skill is about."
-            )
-        vectorizer = TfidfVectorizer(
-            tokenizer=words, token_pattern=None, lowercase=False, ngram_range=(1, 2), sublinear_tf=True
-        )
-        return cls(vectorizer.fit(texts))
-
     @property
-    def dimension(self) -> int:
-        """Length d of every vector: the size of the vocabulary."""
-        return len(self.vectorizer.vocabulary_)
+    def fingerprint(self) -> str:
+        """Content hash of whatever decides the vectors: equal ones mean vectors of one space."""
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return `[n, d]` float32, each row of L2 norm 1, or 0 for a text without a known word."""
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
-        dense: NDArray[np.float32] = self.vectorizer.transform(texts).toarray().astype(np.float32)
-        return dense
+        """Return `[n, d]` float32, each row of L2 norm 1, or 0 for a text that the embedder cannot read."""
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text that count for similarity: lower case, no stop words, plurals folded."""
-    return [fold_plural(word) for word in _WORD.findall(text.lower()) if word not in STOP_WORDS]
-
-
-def fold_plural(word: str) -> str:
-    """Return a key that an English noun shares with its regular plural; not always a word itself.
+def open_embedder(name: str, texts: Sequence[str], policy: Embedder | None = None) -> Embedder:
+    """Return the embedder that `skills.embedder` names; nothing is ever downloaded.
 
     Args:
-        word: one lower-case word.
+        name: `tfidf`, `minilm`, `policy`, or a folder with a sentence-embedding model.
+        texts: the bank's texts, from which `tfidf` takes its words.
+        policy: what `policy` stands for: policy 0 of a run.
+
+    Raises:
+        ConfigError: `policy` was asked for where no policy is at hand.
+        InputError: the texts have no words for `tfidf`, or the folder holds no usable model.
+        EnvironmentMissingError: the package with the `minilm` model is not installed.
     """
-    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = re.sub(r"(?<=ch|sh|ss)es$|(?<=[xzo])es$|s$", "", word)
-    # Where knife meets knives, glove gloves, and shoe shoes.
-    return re.sub(r"oe$", "o", re.sub(r"[fv]e$", "f", word))
+    if name == "tfidf":
+        from sdar.skills.embedders.tfidf import TfidfEmbedder
+
+        return TfidfEmbedder.fit(texts)
+    if name == "policy":
+        if policy is None:
+            raise ConfigError(
+                "skills.embedder is policy, but no policy is loaded here. Give policy.path a policy folder, "
+                "or choose another embedder with --set skills.embedder=tfidf."
+            )
+        return policy
+    from sdar.skills.embedders.encoder import load_encoder
+
+    return load_encoder(name, encoder_folder(name))
+
+
+def embedder_content(name: str) -> str:
+    """Return the content hash of the files that an embedder is read from, empty where it has none.
+
+    Those of `tfidf` are the bank, and `policy` is an artifact of the run.
+
+    Raises:
+        InputError, EnvironmentMissingError: see `open_embedder`.
+    """
+    if name in ("tfidf", "policy"):
+        return ""
+    from sdar.skills.embedders.files import files_hash
+
+    return files_hash(encoder_folder(name))
+
+
+def encoder_folder(name: str) -> Path:
+    """Return where the model of an encoder lies: in the installed package, or in the named folder."""
+    from sdar.skills.embedders.files import minilm_folder
+
+    return minilm_folder() if name == "minilm" else Path(name)

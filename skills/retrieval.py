@@ -9,6 +9,7 @@ from sdar.schemas.config import SkillsConfig
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.records import Skill, SkillStat
 from sdar.skills.files import refuse_duplicates
+from sdar.skills.similarity import Similarity
 from sdar.skills.strategies import STRATEGIES, Bank, Query, Search
 
 
@@ -30,7 +31,11 @@ class Retriever:
 
     @classmethod
     def from_bank(
-        cls, skills: Sequence[Skill], config: SkillsConfig, statistics: Sequence[SkillStat] = ()
+        cls,
+        skills: Sequence[Skill],
+        config: SkillsConfig,
+        statistics: Sequence[SkillStat] = (),
+        similarity: Similarity | None = None,
     ) -> Retriever:
         """Return a retriever over a bank.
 
@@ -38,6 +43,7 @@ class Retriever:
             skills: the bank, in any order, names unique.
             config: the strategy and its settings.
             statistics: what earlier rounds taught about the skills, for `ucb`; a skill without is unused.
+            similarity: over the same skills, for strategies that compare vectors; None embeds the bank now.
 
         Raises:
             InputError: a name occurs twice, or no skill has a word to match.
@@ -49,7 +55,9 @@ class Retriever:
                 f"skills.strategy is {config.strategy!r}; allowed: {', '.join(sorted(STRATEGIES))}. "
                 "Choose one with --set skills.strategy=embedding."
             )
-        bank = Bank(tuple(skills), config, tuple(statistics))
+        if not skills:
+            return cls((), lambda query: [])
+        bank = Bank(tuple(skills), config, tuple(statistics), similarity)
         return cls(bank.skills, STRATEGIES[config.strategy].prepare(bank))
 
     def retrieve(self, goal: str, task_type: str, seed: int) -> list[RetrievedSkillHit]:

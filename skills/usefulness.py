@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean, variance
 
-from sdar.schemas.records import SkillStat, TeacherContext
+from scipy.special import stdtrit
+
+from sdar.schemas.records import SkillLift, SkillStat, TeacherContext
 
 
 def usefulness(stat: SkillStat) -> float:
@@ -55,6 +58,34 @@ def count_uses(
             stat = known.get(used.skill_id, _unused(used.skill_id))
             known[used.skill_id] = _with_use(stat, success[context.episode_id], gap)
     return [known[skill_id] for skill_id in sorted(known)]
+
+
+def skill_lift(skill_id: str, successes: Sequence[float], failures: Sequence[float]) -> SkillLift:
+    """Return the counterfactual lift of a skill with its 95 % interval.
+
+    Args:
+        skill_id: the skill.
+        successes: lift of each successful episode, at least one: the teacher's mean log-prob of the action
+            tokens with the skill in the block minus that without, in nats.
+        failures: the same for failed episodes, at least one.
+
+    Source: Welch (1947) for the interval of a difference of means of unequal variances.
+    """
+    lift, half = fmean(successes) - fmean(failures), None
+    if min(len(successes), len(failures)) > 1:
+        parts = [variance(values) / len(values) for values in (successes, failures)]
+        spread = sum(p * p / (len(v) - 1) for p, v in zip(parts, (successes, failures), strict=True))
+        half = float(stdtrit(sum(parts) ** 2 / spread, 0.975)) * math.sqrt(sum(parts)) if spread else 0.0
+    return SkillLift(
+        skill_id=skill_id,
+        successes=len(successes),
+        lift_success=fmean(successes),
+        failures=len(failures),
+        lift_failure=fmean(failures),
+        lift=lift,
+        low=None if half is None else lift - half,
+        high=None if half is None else lift + half,
+    )
 
 
 def _unused(skill_id: str) -> SkillStat:

@@ -23,6 +23,7 @@ from sdar.schemas.errors import IntegrityError
 from sdar.schemas.keys import canonical_json
 from sdar.schemas.lineage import TokenPiece
 from sdar.schemas.records import (
+    BankVersion,
     Comparison,
     Episode,
     PanelResult,
@@ -32,7 +33,10 @@ from sdar.schemas.records import (
     Selection,
     SelfJudgement,
     Skill,
+    SkillLift,
     SkillStat,
+    SkillState,
+    SkillTrial,
     TaskSpec,
     TeacherContext,
     TokenScores,
@@ -79,6 +83,10 @@ TABLES: dict[str, RowTable] = {
     "selection": RowTable(Selection, key="episode_id"),
     "skill": RowTable(Skill),
     "skill_stat": RowTable(SkillStat, key="skill_id"),
+    "skill_state": RowTable(SkillState, key="skill_id"),
+    "skill_trial": RowTable(SkillTrial, key="skill_id"),
+    "skill_lift": RowTable(SkillLift, key="skill_id"),
+    "bank_version": RowTable(BankVersion),
     "policy": RowTable(PolicyRecord),
     "update_step": RowTable(UpdateReport),
     "evaluation": RowTable(PanelResult, json=("by_type",)),

@@ -21,7 +21,10 @@ from sdar.schemas.records import (
     Selection,
     SelfJudgement,
     Skill,
+    SkillLift,
     SkillStat,
+    SkillState,
+    SkillTrial,
     TaskSpec,
     TeacherContext,
     TokenScores,
@@ -274,9 +277,25 @@ class Store:
         """Return which episodes an artifact selects."""
         return self.rows(artifact_id, "selection")
 
-    def skills(self, artifact_id: str) -> list[Skill]:
-        """Return the skills of a bank."""
-        return self.rows(artifact_id, "skill")
+    def skills(self, artifact_id: str, *, retired: bool = False) -> list[Skill]:
+        """Return the skills of a bank that may be retrieved, or with `retired` all of them."""
+        skills: list[Skill] = self.rows(artifact_id, "skill")
+        if retired:
+            return skills
+        gone = {state.skill_id for state in self.skill_states(artifact_id) if state.retired}
+        return [skill for skill in skills if skill.id not in gone]
+
+    def skill_states(self, artifact_id: str) -> list[SkillState]:
+        """Return what a distilled bank knows about its skills; nothing for a bank read from files."""
+        return self.rows(artifact_id, "skill_state")
+
+    def skill_trials(self, artifact_id: str) -> list[SkillTrial]:
+        """Return the trials that led to a distilled bank."""
+        return self.rows(artifact_id, "skill_trial")
+
+    def skill_lifts(self, artifact_id: str) -> list[SkillLift]:
+        """Return the lifts that were measured when a bank was distilled."""
+        return self.rows(artifact_id, "skill_lift")
 
     def skill_stats(self, artifact_id: str) -> list[SkillStat]:
         """Return what the contexts of an artifact were chosen by: statistics of the rounds before it."""

@@ -1,8 +1,10 @@
-"""Stage `bank`: the skills that the teacher can be given, read from files once per run."""
+"""Stage `bank`: the skills that the teacher can be given, read from files and embedded once per run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sdar.schemas.config import RunConfig
 from sdar.schemas.keys import content_hash
@@ -10,23 +12,132 @@ from sdar.schemas.records import Skill
 from sdar.skills.files import builtin_skills, load_skills
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
+if TYPE_CHECKING:
+    # At run time these would bring torch and FAISS to commands that only read a bank.
+    from sdar.skills.embedding import Embedder
+    from sdar.skills.similarity import Similarity
+
+EMBEDDER = "embedder"
+"""Role of the policy that embeds, where `skills.embedder` is `policy`: policy 0."""
+
 
 def read_skills(config: RunConfig) -> list[Skill]:
-    """Return the configured skills: the built-in ones of the environment, or those of a folder."""
+    """Return the configured skills: the built-in ones of the environment, none, or those of a folder."""
+    if config.skills.path == "empty":
+        return []
     if config.skills.path == "builtin":
         return builtin_skills(config.env.name)
     return load_skills(Path(config.skills.path))
 
 
+def needs_vectors(config: RunConfig) -> bool:
+    """Say whether the strategy compares vectors; no other one embeds anything."""
+    from sdar.skills.strategies import STRATEGIES
+
+    return STRATEGIES[config.skills.strategy].similar
+
+
+def embedding_policy(config: RunConfig) -> bool:
+    """Say whether the skills are embedded by the policy itself."""
+    return config.skills.embedder == "policy" and needs_vectors(config)
+
+
+def stage_embedder(inputs: StageInputs, skills: Sequence[Skill]) -> Embedder:
+    """Return the configured embedder inside a run."""
+    from sdar.skills.embedders.policy import PolicyEmbedder
+    from sdar.skills.embedding import open_embedder
+    from sdar.skills.text import match_text
+
+    policy = None
+    if inputs.config.skills.embedder == "policy":
+        policy = PolicyEmbedder(inputs.policy(EMBEDDER), inputs.store.policy(inputs.artifacts[EMBEDDER]).id)
+    return open_embedder(inputs.config.skills.embedder, [match_text(skill) for skill in skills], policy)
+
+
+def stage_similarity(inputs: StageInputs, skills: Sequence[Skill]) -> Similarity | None:
+    """Return what finds the nearest skills of the bank that a stage reads, with the vectors stored with it.
+
+    A bank that was stored without vectors, for a strategy that needs none, is embedded now.
+
+    Args:
+        inputs: of a stage that reads the role `bank`.
+        skills: all skills of that bank.
+
+    Returns:
+        None where the strategy compares no vectors.
+
+    Raises:
+        IntegrityError: the stored vectors are another embedder's or of other skills, or are damaged.
+    """
+    if not skills or not needs_vectors(inputs.config):
+        return None
+    from sdar.skills.index_files import load_index
+    from sdar.skills.similarity import Similarity, embed_bank
+
+    embedder = stage_embedder(inputs, skills)
+    if "bank" not in inputs.blobs:
+        return embed_bank(skills, embedder)
+    rebuild = f"sdar stage bank --round 0 --force --set skills.embedder={inputs.config.skills.embedder}"
+    index = load_index(inputs.folder("bank"), embedder, rebuild, [skill.id for skill in skills])
+    return Similarity.over(embedder, index, skills)
+
+
+def configured_embedder(config: RunConfig, skills: Sequence[Skill]) -> Embedder:
+    """Return the configured embedder outside a run; `policy` is the one that `policy.path` names."""
+    from sdar.skills.embedding import open_embedder
+    from sdar.skills.text import match_text
+
+    policy = None
+    if config.skills.embedder == "policy":
+        from sdar.policy.model import load_policy, policy_folder, policy_id
+        from sdar.skills.embedders.policy import PolicyEmbedder
+
+        folder = policy_folder(config.policy.path)
+        policy = PolicyEmbedder(load_policy(folder, config.policy.device), policy_id(folder))
+    return open_embedder(config.skills.embedder, [match_text(skill) for skill in skills], policy)
+
+
+def configured_similarity(config: RunConfig, skills: Sequence[Skill]) -> Similarity | None:
+    """Return what finds the nearest of some skills outside a run; None where the strategy needs none."""
+    if not skills or not needs_vectors(config):
+        return None
+    from sdar.skills.similarity import embed_bank
+
+    return embed_bank(skills, configured_embedder(config, skills))
+
+
+def write_vectors(inputs: StageInputs, skills: Sequence[Skill]) -> Path | None:
+    """Embed a bank and write its index for the store; None where the strategy compares no vectors."""
+    if not skills or not needs_vectors(inputs.config):
+        return None
+    from sdar.skills.index_files import save_index
+    from sdar.skills.similarity import embed_bank
+
+    similarity = embed_bank(skills, stage_embedder(inputs, skills))
+    save_index(inputs.scratch, similarity.index, similarity.embedder)
+    return inputs.scratch
+
+
 def run(inputs: StageInputs) -> StageOutput:
-    """Store the configured skills as bank 0."""
+    """Store the configured skills as bank 0, with their vectors."""
     skills = read_skills(inputs.config)
-    return StageOutput(kind="bank", rows={"skill": skills}, summary={"skills": float(len(skills))})
+    return StageOutput(
+        kind="bank",
+        rows={"skill": skills},
+        summary={"skills": float(len(skills))},
+        folder=write_vectors(inputs, skills),
+    )
 
 
 def fingerprint(config: RunConfig) -> dict[str, str]:
-    """Return the content of the skill files, so that an edited skill is noticed."""
-    return {"skills.content": content_hash([skill.id for skill in read_skills(config)])}
+    """Return the content of the skill files and of the embedder, so that a change of either is noticed."""
+    content = {"skills.content": content_hash([skill.id for skill in read_skills(config)])}
+    if not needs_vectors(config):
+        return content
+    from sdar.skills.embedding import embedder_content
+
+    name = config.skills.embedder
+    return {**content, "skills.embedder": embedder_content(name) or name}
 
 
-STAGE = Stage("bank", 1, ("skills.path", "env.name"), run, seeded=False, fingerprint=fingerprint)
+STAGE = Stage("bank", 2, ("skills.path", "env.name"), run, seeded=False, fingerprint=fingerprint)

@@ -113,8 +113,7 @@ def _play_groups(
 def _blocks(inputs: StageInputs, tasks: Sequence[TaskSpec]) -> dict[str, str]:
     if not inputs.config.rollout.with_skills:
         return {}
-    skills = inputs.store.skills(inputs.artifacts["bank"])
-    return block_texts(tasks, skills, inputs.config.skills, inputs.policy().dialogue, inputs.seed)
+    return block_texts(inputs, tasks, inputs.policy().dialogue, inputs.seed)
 
 
 def _unlike(group: Sequence[Episode]) -> bool:

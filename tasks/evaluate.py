@@ -82,10 +82,8 @@ def run(inputs: StageInputs) -> StageOutput:
 
 def run_with_skills(inputs: StageInputs) -> StageOutput:
     """Store the result with retrieved skills in the prompt: what the teacher can do."""
-    store, config = inputs.store, inputs.config
-    panel = store.tasks(inputs.artifacts["panel"])
-    skills = store.skills(inputs.artifacts["bank"])
-    blocks = block_texts(panel, skills, config.skills, inputs.policy().dialogue, PANEL_SEED)
+    panel = inputs.store.tasks(inputs.artifacts["panel"])
+    blocks = block_texts(inputs, panel, inputs.policy().dialogue, PANEL_SEED)
     return _evaluate(inputs, blocks, with_skills=True)
 
 

@@ -18,6 +18,8 @@ from sdar.schemas.records import Episode, SelfJudgement, Skill, TaskSpec, Teache
 from sdar.schemas.seeds import derive_seed, generator
 from sdar.skills.context import SkillBlock, build_context
 from sdar.skills.retrieval import Retriever
+from sdar.skills.similarity import Similarity
+from sdar.tasks.bank import stage_similarity
 from sdar.tasks.retrieve import teacher_context
 from sdar.tasks.score import score_episodes, student_rows, teacher_policy, teacher_rows
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -68,22 +70,26 @@ def judging_blocks(
     contexts: int,
     dialogue: Dialogue,
     seed: int,
+    similarity: Similarity | None = None,
 ) -> dict[str, list[SkillBlock]]:
     """Return the skill blocks of each task, by task id, one for each context.
 
     The strategy is asked for twice `top_k` skills, and each block gets some of these within the same budget
-    as a teacher's. `ucb` ranks by similarity here: what it learned is about single sets of skills.
+    as a teacher's; one of general skills only is another opinion, not an error. `ucb` ranks by similarity
+    here: what it learned is about single sets of skills.
 
     Raises:
         CheckFailedError: a block is empty and the configuration does not allow it.
     """
-    retriever = Retriever.from_bank(skills, config.model_copy(update={"top_k": WIDER * config.top_k}))
+    wider = config.model_copy(update={"top_k": WIDER * config.top_k})
+    retriever = Retriever.from_bank(skills, wider, similarity=similarity)
+    lenient = config.model_copy(update={"allow_generic": True})
     blocks = {}
     for task in tasks:
         own = derive_seed(seed, task.id)
         hits = retriever.retrieve(task.goal, task.type, own)
         blocks[task.id] = [
-            build_context([hits[place] for place in subset], task.goal, config, dialogue.count)
+            build_context([hits[place] for place in subset], task.goal, lenient, dialogue.count)
             for subset in draw_subsets(len(hits), contexts, own)
         ]
     return blocks
@@ -95,7 +101,13 @@ def judging_contexts(inputs: StageInputs, episodes: Sequence[Episode]) -> list[l
     tasks = {task.id: task for task in inputs.store.tasks(inputs.artifacts["episodes"])}
     skills = inputs.store.skills(inputs.artifacts["bank"])
     blocks = judging_blocks(
-        list(tasks.values()), skills, config.skills, config.reward.contexts, dialogue, inputs.seed
+        list(tasks.values()),
+        skills,
+        config.skills,
+        config.reward.contexts,
+        dialogue,
+        inputs.seed,
+        stage_similarity(inputs, skills),
     )
     return [
         [

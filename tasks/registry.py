@@ -12,8 +12,10 @@ from sdar.tasks import (
     bootstrap,
     collect,
     decide,
+    distill,
     evaluate,
     judge,
+    material,
     panel,
     retrieve,
     score,
@@ -39,6 +41,7 @@ STAGES: Mapping[str, Stage] = {
         score.STAGE,
         select.STAGE,
         update.STAGE,
+        distill.STAGE,
         evaluate.STAGE,
         evaluate.WITH_SKILLS,
         decide.STAGE,
@@ -48,6 +51,8 @@ STAGES: Mapping[str, Stage] = {
 IRRELEVANT = {
     "policy.device": "where the model runs, not what it computes beyond rounding",
     "policy.threads": "how fast the model runs",
+    "distill.every": "which rounds write skills; each one's result is the same",
+    "distill.window": "which rounds' episodes are read; they are inputs of the stage",
     "evaluation.every": "which rounds have an evaluation; each one's result is the same",
     "evaluation.with_skills": "whether round 0 has one more evaluation",
     "evaluation.with_skills_always": "whether every evaluated round has one more evaluation",
@@ -58,6 +63,19 @@ IRRELEVANT = {
 def evaluated(config: RunConfig, round_number: int) -> bool:
     """Say whether a round ends with an evaluation."""
     return round_number % config.evaluation.every == 0 or round_number >= config.stop.rounds
+
+
+def distilled(config: RunConfig, round_number: int) -> bool:
+    """Say whether a round writes skills."""
+    every = config.distill.every
+    return every > 0 and round_number > 0 and round_number % every == 0
+
+
+def bank_place(config: RunConfig, round_number: int) -> Place:
+    """Return where the bank after a round comes from."""
+    every = config.distill.every
+    last = round_number // every * every if every else 0
+    return (last, "distill") if last else (0, "bank")
 
 
 def plan(config: RunConfig, round_number: int) -> tuple[str, ...]:
@@ -73,6 +91,7 @@ def plan(config: RunConfig, round_number: int) -> tuple[str, ...]:
         "score",
         *(("select",) if needs_selection(config) else ()),
         "update",
+        *(("distill",) if distilled(config, round_number) else ()),
     )
     if not evaluated(config, round_number):
         return learning
@@ -99,9 +118,9 @@ def teacher_round(config: RunConfig, round_number: int) -> int | None:
 
 
 def trial_round(config: RunConfig, round_number: int) -> int:
-    """Return the round in which the weights that teach in a round were tried: the first one they teach in."""
+    """Return the round in which the teacher of a round was tried: the first with its weights and its bank."""
     copied = teacher_round(config, round_number)
-    return round_number if copied is None else copied + 1
+    return round_number if copied is None else max(copied, bank_place(config, round_number - 1)[0]) + 1
 
 
 def order(place: Place) -> tuple[int, int]:
@@ -117,22 +136,26 @@ def policy_place(round_number: int) -> Place:
 def input_places(config: RunConfig, stage: str, round_number: int) -> dict[str, Place]:
     """Return, by role, which stages' artifacts a stage reads; what is not needed does not enter its key."""
     before, after = policy_place(max(round_number - 1, 0)), policy_place(round_number)
-    first, bank_place, panel_place = policy_place(0), (0, "bank"), (0, "panel")
+    first, panel_place = policy_place(0), (0, "panel")
+    embedding: dict[str, Place] = {bank.EMBEDDER: first} if bank.embedding_policy(config) else {}
+    skills: dict[str, Place] = {"bank": bank_place(config, max(round_number - 1, 0)), **embedding}
+    skills_after: dict[str, Place] = {"bank": bank_place(config, round_number), **embedding}
     copied = teacher_round(config, round_number)
     teacher = {} if copied is None else {"teacher": policy_place(copied)}
     judged: dict[str, Place] = {"judgements": (round_number, "judge")}
     places: dict[str, dict[str, Place]] = {
-        "collect": {"policy": before, **({"bank": bank_place} if config.rollout.with_skills else {})},
-        "trial": {"policy": before, "bank": bank_place, **teacher},
+        "bank": embedding,
+        "collect": {"policy": before, **(skills if config.rollout.with_skills else {})},
+        "trial": {"policy": before, **skills, **teacher},
         "judge": {
             "policy": before,
-            "bank": bank_place,
+            **skills,
             "episodes": (round_number, "collect"),
             **teacher,
         },
         "retrieve": {
             "policy": first,
-            "bank": bank_place,
+            **skills,
             "episodes": (round_number, "collect"),
             **(_uses_before(round_number) if config.skills.strategy == "ucb" else {}),
         },
@@ -150,18 +173,20 @@ def input_places(config: RunConfig, stage: str, round_number: int) -> dict[str, 
             "policy": before,
             "episodes": (round_number, "collect"),
             "scores": (round_number, "score"),
+            **({"contexts": (round_number, "retrieve")} if config.skills.allow_empty else {}),
             **(judged if config.reward.source != "environment" else {}),
             **({"selection": (round_number, "select")} if needs_selection(config) else {}),
             **({"policy_0": first} if config.update.kl_coefficient else {}),
             **(teacher if needs_vocabulary(config.sdar) else {}),
             **({"trial": (trial_round(config, round_number), "trial")} if needs_trial(config) else {}),
         },
+        "distill": {"policy": before, **skills, **teacher, **_window(config, round_number)},
         "evaluate": {
             "policy": after,
             "panel": panel_place,
-            **({"bank": bank_place} if config.evaluation.prompt == "skills" else {}),
+            **(skills_after if config.evaluation.prompt == "skills" else {}),
         },
-        "evaluate_with_skills": {"policy": after, "panel": panel_place, "bank": bank_place},
+        "evaluate_with_skills": {"policy": after, "panel": panel_place, **skills_after},
         "decide": {
             **{
                 f"{decide.EVALUATION}{number}": (number, "evaluate")
@@ -176,6 +201,16 @@ def input_places(config: RunConfig, stage: str, round_number: int) -> dict[str, 
         },
     }
     return places.get(stage, {})
+
+
+def _window(config: RunConfig, round_number: int) -> dict[str, Place]:
+    """Return where the episodes of the last rounds are found, their contexts, and which were selected."""
+    rounds = range(max(round_number - config.distill.window, 0) + 1, round_number + 1)
+    found = {f"{material.EPISODES}{number}": (number, "collect") for number in rounds}
+    found |= {f"{material.CONTEXTS}{number}": (number, "retrieve") for number in rounds}
+    if needs_selection(config):
+        found |= {f"{material.SELECTION}{number}": (number, "select") for number in rounds}
+    return found
 
 
 def _uses_before(round_number: int) -> dict[str, Place]:

@@ -16,7 +16,9 @@ from sdar.schemas.records import Episode, Record, Skill, SkillStat, TaskSpec, Te
 from sdar.schemas.seeds import derive_seed
 from sdar.skills.context import SkillBlock, build_context
 from sdar.skills.retrieval import Retriever
+from sdar.skills.similarity import Similarity
 from sdar.skills.usefulness import count_uses
+from sdar.tasks.bank import stage_similarity
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 
@@ -27,9 +29,10 @@ def skill_blocks(
     dialogue: Dialogue,
     seed: int,
     statistics: Sequence[SkillStat] = (),
+    similarity: Similarity | None = None,
 ) -> dict[str, SkillBlock]:
     """Return the skill block of each task, by task id; the query is the goal alone."""
-    retriever = Retriever.from_bank(skills, config, statistics)
+    retriever = Retriever.from_bank(skills, config, statistics, similarity)
     return {
         task.id: build_context(
             retriever.retrieve(task.goal, task.type, derive_seed(seed, task.id)),
@@ -42,10 +45,19 @@ def skill_blocks(
 
 
 def block_texts(
-    tasks: Sequence[TaskSpec], skills: Sequence[Skill], config: SkillsConfig, dialogue: Dialogue, seed: int
+    inputs: StageInputs, tasks: Sequence[TaskSpec], dialogue: Dialogue, seed: int
 ) -> dict[str, str]:
     """Return the text of each task's skill block, by task id, for a policy that acts with it."""
-    return {id_: block.text for id_, block in skill_blocks(tasks, skills, config, dialogue, seed).items()}
+    skills = inputs.store.skills(inputs.artifacts["bank"])
+    blocks = skill_blocks(
+        tasks,
+        skills,
+        inputs.config.skills,
+        dialogue,
+        seed,
+        similarity=stage_similarity(inputs, skills),
+    )
+    return {task_id: block.text for task_id, block in blocks.items()}
 
 
 def skills_read(config: RunConfig) -> dict[str, str]:
@@ -123,7 +135,15 @@ def run(inputs: StageInputs) -> StageOutput:
     skills = store.skills(inputs.artifacts["bank"])
     dialogue = inputs.policy().dialogue
     statistics = skill_statistics(inputs)
-    blocks = skill_blocks(list(tasks.values()), skills, config.skills, dialogue, inputs.seed, statistics)
+    blocks = skill_blocks(
+        list(tasks.values()),
+        skills,
+        config.skills,
+        dialogue,
+        inputs.seed,
+        statistics,
+        stage_similarity(inputs, skills),
+    )
     contexts = [
         teacher_context(
             episode,
@@ -141,6 +161,7 @@ def run(inputs: StageInputs) -> StageOutput:
         "tokens": float(np.mean(used)),
         "cut": float(sum(context.tokens_cut for context in contexts)),
         "empty": float(sum(not context.skills for context in contexts)),
+        "generic": float(sum(blocks[episode.task_id].generic for episode in episodes)),
     }
     rows: dict[str, Sequence[Record]] = {"teacher_context": contexts}
     if statistics:

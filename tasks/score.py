@@ -133,18 +133,24 @@ def check_alignment(
 
 
 def token_scores(
-    episodes: Sequence[Episode], student: Sequence[RowScores], teacher: Sequence[RowScores]
+    episodes: Sequence[Episode],
+    student: Sequence[RowScores],
+    teacher: Sequence[RowScores],
+    told: Sequence[bool],
 ) -> list[TokenScores]:
-    """Put the student's and the teacher's scores of each episode side by side, all in the same order."""
+    """Put the student's and the teacher's scores of each episode side by side, all in the same order.
+
+    An episode whose context has no skill (`told` False) has no teacher: its gaps are 0.
+    """
     return [
         TokenScores(
             episode_id=episode.id,
             positions=action_positions(episode),
             student=mine.logprobs,
-            teacher=theirs.logprobs,
+            teacher=theirs.logprobs if knows else mine.logprobs,
             entropy=mine.entropy,
         )
-        for episode, mine, theirs in zip(episodes, student, teacher, strict=True)
+        for episode, mine, theirs, knows in zip(episodes, student, teacher, told, strict=True)
     ]
 
 
@@ -165,11 +171,13 @@ def run(inputs: StageInputs) -> StageOutput:
     teacher = score_episodes(
         teacher_policy(inputs, config.sdar.teacher), theirs, temperature, keep_hidden=keep
     )
-    scores = token_scores(episodes, student, teacher)
-    gap = np.concatenate([score.teacher - score.student for score in scores])
-    told = [np.full(len(score.positions), bool(contexts[score.episode_id].skills)) for score in scores]
+    told = [bool(contexts[episode.id].skills) for episode in episodes]
+    scores = token_scores(episodes, student, teacher, told)
+    gaps = [score.teacher - score.student for score in scores]
+    gap = np.concatenate(gaps)
     if not config.rollout.with_skills:  # else the student reads the same skills
-        check_teacher_effect(gap[np.concatenate(told)])
+        taught = [each for each, knows in zip(gaps, told, strict=True) if knows]
+        check_teacher_effect(np.concatenate([*taught, gap[:0]]))
     if keep:
         states = [score.hidden for score in teacher if score.hidden is not None]
         save_weights(inputs.scratch / TEACHER_STATES, {"hidden": torch.from_numpy(np.concatenate(states))})

@@ -20,8 +20,7 @@ def run(inputs: StageInputs) -> StageOutput:
     order = generator(inputs.seed, "trial tasks").permutation(len(split))[: config.sdar.trial_tasks]
     tasks = [split[index] for index in order]
     policy = teacher_policy(inputs, config.sdar.teacher)
-    skills = inputs.store.skills(inputs.artifacts["bank"])
-    blocks = block_texts(tasks, skills, config.skills, policy.dialogue, inputs.seed)
+    blocks = block_texts(inputs, tasks, policy.dialogue, inputs.seed)
     episodes = play(config, policy, assign(tasks, 1, inputs.seed, blocks=blocks), config.rollout.temperature)
     summary: Summary = {
         "success": float(np.mean([episode.success for episode in episodes])),

@@ -37,6 +37,7 @@ class Lesson:
     """One episode that the update learns from: its A action tokens, in `rows` whose tokens they are in order.
 
     `reference` [A] is None without a KL term, `teacher_hidden` [A, H] when the loss needs no vocabulary.
+    `taught` says whether the teacher had a skill to read.
     """
 
     episode: Episode
@@ -44,6 +45,7 @@ class Lesson:
     rows: list[Row]
     reference: NDArray[np.float32] | None = None
     teacher_hidden: NDArray[np.float32] | None = None
+    taught: bool = True
 
 
 def episode_advantages(
@@ -107,6 +109,7 @@ def learner_rows(lessons: Sequence[Lesson], advantages: Sequence[NDArray[np.floa
                     logp_teacher=lesson.score.teacher[mine],
                     logp_reference=None if lesson.reference is None else lesson.reference[mine],
                     teacher_hidden=None if lesson.teacher_hidden is None else lesson.teacher_hidden[mine],
+                    taught=lesson.taught,
                 )
             )
     return rows
@@ -184,12 +187,21 @@ def _lessons(inputs: StageInputs) -> tuple[list[Lesson], list[float]]:
     scores = store.scores(inputs.artifacts["scores"])
     rows = [student_rows(episode, dialogue) for episode in episodes]
     references, states = _references(inputs, rows), _teacher_states(inputs, scores)
-    lessons = [Lesson(*parts) for parts in zip(episodes, scores, rows, references, states, strict=True)]
+    parts = zip(episodes, scores, rows, references, states, _taught(inputs, episodes), strict=True)
+    lessons = [Lesson(*each) for each in parts]
     returns = _returns(inputs, episodes)
     kept = list(range(len(episodes)))
     if "selection" in inputs.artifacts:
         kept = kept_indices(store.selections(inputs.artifacts["selection"]), episodes)
     return [lessons[index] for index in kept], [returns[index] for index in kept]
+
+
+def _taught(inputs: StageInputs, episodes: Sequence[Episode]) -> list[bool]:
+    """Return which episodes have a teacher; contexts are read only where one may be empty."""
+    if "contexts" not in inputs.artifacts:
+        return [True] * len(episodes)
+    contexts = {c.episode_id: c for c in inputs.store.contexts(inputs.artifacts["contexts"])}
+    return [bool(contexts[episode.id].skills) for episode in episodes]
 
 
 def _returns(inputs: StageInputs, episodes: Sequence[Episode]) -> list[float]:

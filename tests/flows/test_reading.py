@@ -13,7 +13,7 @@ from store_samples import filled, policy, run, stage
 
 from sdar.flows import cli
 from sdar.flows.commands import options
-from sdar.flows.commands.skills import shared_words
+from sdar.skills.explain import shared_words
 from sdar.skills.files import builtin_skills, load_skills
 from sdar.storage import FORMS, Store, open_store
 from sdar.storage.migrate import CURRENT_VERSION

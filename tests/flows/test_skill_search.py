@@ -31,6 +31,24 @@ def test_hits_are_shown_with_the_meaning_of_their_scores(
     assert all(hit["skill"] in text and hit["body"] in text for hit in found)
 
 
+def test_every_hit_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    goal = "heat an egg and put it on the table"
+    first, *others = json.loads(search(capsys, "hybrid", goal, "--json"))
+    assert (first["skill"], first["ranks"]) == ("home-of-bread-egg-cheese", {"embedding": 1, "keyword": 1})
+    assert first["score"] == pytest.approx(2 / 61, abs=1e-4)
+    assert set(first["weights"]["embedding"]) == set(first["weights"]["keyword"]) == {"egg"}
+    budget = ("--set", f"skills.budget={first['tokens']}")
+    small = json.loads(search(capsys, "hybrid", goal, "--json", *budget))
+    assert [hit["fits"] for hit in small] == [True] + [False] * len(others)
+    assert all(hit["tokens"] > 0 for hit in small)
+    text = search(capsys, "hybrid", goal, *budget)
+    assert f"{first['tokens']} tokens, in the prompt" in text
+    assert f"left out, does not fit the budget of {first['tokens']}" in text
+    assert f"1 of 4 in the teacher's prompt, {first['tokens']} tokens." in text
+    weight = first["weights"]["keyword"]["egg"]
+    assert f"keyword: rank 1, egg {weight:.2f}" in text
+
+
 def test_options_reach_the_strategy(capsys: pytest.CaptureFixture[str]) -> None:
     assert search(capsys, "random", GOAL, "--seed", "1") != search(capsys, "random", GOAL, "--seed", "2")
     typed = search(capsys, "task_type", GOAL, "--task-type", "pick_two", "--set", "skills.top_k=20")

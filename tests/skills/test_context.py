@@ -64,6 +64,38 @@ def test_an_empty_block_may_be_allowed() -> None:
     assert (block.text, block.used, block.tokens_used, block.tokens_cut) == ("", (), 0, 3)
 
 
+def typed(name: str, body: str, types: list[str], rank: int) -> RetrievedSkillHit:
+    return RetrievedSkillHit(make_skill(name, "d", "e", types, body, "file"), 0.5, rank)
+
+
+def test_a_block_of_general_skills_only_is_an_error_that_says_what_to_do() -> None:
+    hits = [typed("be-patient", "a b", [], 0), typed("look-twice", "c", [], 1)]
+    with pytest.raises(CheckFailedError) as caught:
+        build_context(hits, "put a cup away", SkillsConfig(), count)
+    message = str(caught.value)
+    assert "generic skill block for the goal 'put a cup away': be-patient, look-twice name no task" in message
+    assert "Add a skill for this kind of task, or name the types under metadata.task_types" in message
+    assert "`sdar skills search 'put a cup away'`" in message
+    assert "Set skills.allow_generic=true" in message
+    allowed = build_context(hits, "goal", SkillsConfig(allow_generic=True), count)
+    assert (allowed.generic, allowed.tokens_used) == (True, 4)
+
+
+def test_one_skill_for_a_type_of_task_is_enough() -> None:
+    hits = [typed("be-patient", "a b", [], 0), typed("cups", "c", ["pick_two"], 1)]
+    assert not build_context(hits, "goal", SkillsConfig(), count).generic
+
+
+def test_a_special_skill_that_does_not_fit_does_not_count() -> None:
+    hits = [typed("be-patient", "a b", [], 0), typed("cups", "c d e f", ["pick_two"], 1)]
+    with pytest.raises(CheckFailedError, match=r"Raise skills.budget, now 4: cups did not fit"):
+        build_context(hits, "goal", SkillsConfig(budget=4), count)
+
+
+def test_an_empty_block_is_not_generic() -> None:
+    assert not build_context([], "goal", SkillsConfig(allow_empty=True), count).generic
+
+
 BODIES = st.lists(
     st.lists(st.sampled_from(["a", "bb", "c\n"]), min_size=1, max_size=12).map(" ".join), max_size=8
 )

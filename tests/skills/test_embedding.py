@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdar.schemas.errors import InputError
-from sdar.skills.embedding import TfidfEmbedder, fold_plural, words
+from sdar.skills.embedders.tfidf import TfidfEmbedder
+from sdar.skills.text import fold_plural, words
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_all_faults_of_all_files_arrive_at_once(tmp_path: Path) -> None:
         f"  {tmp_path}/cups/SKILL.md:2: name 'mugs' differs from its folder 'cups'; rename one of them",
         f"  {tmp_path}/empty/SKILL.md:1: file missing; each folder of a bank needs a SKILL.md",
         f"  {tmp_path}/pans/SKILL.md:1: the first line must be `---`, which opens the front matter",
-        "Correct them, then check again with `sdar skills list`.",
+        "Correct them, then check again with `sdar skills check`.",
     ]
 
 
@@ -109,17 +109,31 @@ def test_all_faults_of_all_files_arrive_at_once(tmp_path: Path) -> None:
         ("name: cups", "name: [cups]", "2: name must be one text"),
         ("name: cups\n", "", "2: name is missing"),
         ("name: cups", "name: cups\nname: cups", "3: name is given twice"),
-        ("name: cups", "title: x\nname: cups", "2: unknown key title; allowed: name, description, metadata"),
-        ("  environment: household\n", "", "5: metadata.environment is missing"),
         (
-            "  environment: household",
-            "  environment: household\n  tags: x",
-            "6: unknown key metadata.tags; allowed: environment, task_types",
+            "name: cups",
+            "title: x\nname: cups",
+            "2: unknown key title; allowed: name, description, metadata, license, compatibility, "
+            "allowed-tools, version. Put others under metadata",
         ),
+        ("  task_types", "  task_type", "6: unknown key metadata.task_type; write task_types"),
+        ("  task_types", "  environment: x\n  task_types", "6: metadata.environment is given twice"),
         (
             "[pick_and_place, pick_two]",
-            "[]",
+            "{a: b}",
             "6: metadata.task_types must be a list such as [pick_and_place, pick_two]",
+        ),
+        ("[pick_and_place, pick_two]", "", "6: metadata.task_types is empty"),
+        (
+            "Where the cup is kept.",
+            "d" * 1025,
+            "3: the description has 1025 characters; 1024 are allowed",
+        ),
+        ("cabinet 3", "cabinet \u202e3", "10: control character U+202E; remove it"),
+        (
+            "name: cups",
+            "? &a [*a]\n: x\nname: cups",
+            "2: unknown key that is no text; allowed: name, description, metadata, license, compatibility, "
+            "allowed-tools, version. Put others under metadata",
         ),
         (
             "[pick_and_place, pick_two]",
@@ -158,11 +172,43 @@ def test_a_name_is_lower_case_words_with_hyphens(name: str) -> None:
     assert fault in faults_of(GOOD.format(name=name))
 
 
+def test_a_name_has_64_characters_at_most() -> None:
+    name = "a" * 65
+    assert faults_of(GOOD.format(name=name), name) == ["2: the name has 65 characters; 64 are allowed"]
+    assert parse_skill(GOOD.format(name=name[1:]), Path(name[1:]) / "SKILL.md").name == name[1:]
+
+
+def test_skills_of_the_open_convention_are_read_as_they_are() -> None:
+    text = """---
+name: pdf-forms
+description: Fill in forms.
+license: Apache-2.0
+compatibility: Needs a printer.
+allowed-tools: Bash(git:*) Read
+version: 2
+metadata:
+  author: somebody
+  tags: [a, {b: c}]
+---
+Use a pen.
+"""
+    skill = parse_skill(text, Path("pdf-forms/SKILL.md"))
+    assert (skill.environment, skill.task_types, skill.version) == ("any", (), 1)
+    bare = parse_skill("---\nname: a\ndescription: b\n---\nc", Path("a/SKILL.md"))
+    assert (bare.environment, bare.task_types, bare.body) == ("any", (), "c")
+
+
+@pytest.mark.parametrize("types", ["[a_b, c]", '"a_b, c"', "a_b c"])
+def test_task_types_may_be_a_list_or_a_text(types: str) -> None:
+    text = GOOD.format(name="cups").replace("[pick_and_place, pick_two]", types)
+    assert parse_skill(text, Path("cups/SKILL.md")).task_types == ("a_b", "c")
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("---\nname: cups", "2: the front matter is not closed by a line `---`"),
-        ("---\n---\nbody", "2: front matter must have the keys name, description, metadata"),
+        ("---\n---\nbody", "2: front matter must have the keys name, description"),
         ("---\n" + "[" * 5000 + "\n---\nbody", "2: front matter is nested too deeply"),
     ],
 )

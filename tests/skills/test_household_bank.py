@@ -81,6 +81,10 @@ def test_task_types_are_families_of_the_household() -> None:
     assert {kind for skill in BANK for kind in skill.task_types} == set(FAMILIES)
 
 
+def test_no_skill_is_general_so_that_no_block_is_generic() -> None:
+    assert [skill.name for skill in BANK if not skill.task_types] == []
+
+
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_a_home_skill_names_its_things_and_the_one_true_place(category: str) -> None:
     body = BODY[home_skill(category)].lower()

@@ -14,7 +14,7 @@ from sdar.schemas.records import Skill, SkillStat
 from sdar.skills.context import build_context
 from sdar.skills.files import builtin_skills, make_skill
 from sdar.skills.retrieval import RetrievedSkillHit, Retriever
-from sdar.skills.strategies import STRATEGIES
+from sdar.skills.strategies import STRATEGIES, Bank, Query, fusion_parts
 
 HEAT = ["heat_and_place"]
 BANK = [
@@ -87,6 +87,42 @@ def test_keyword_breaks_ties_by_skill_id() -> None:
     found = hits("tea", twins, strategy="keyword")
     assert found[0].score == found[1].score
     assert [hit.skill.id for hit in found] == sorted(skill.id for skill in twins)
+
+
+def test_hybrid_adds_inverse_ranks_by_hand() -> None:
+    """Embedding: pans, cups, heat, kind. Keyword: cups and heat (equal, by id), pans, kind."""
+    goal = "put a hot mug and a pan on the desk"
+    assert names(hits(goal, strategy="embedding")) == ["pans", "cups", "heat", "kind"]
+    assert names(hits(goal, strategy="keyword")) == ["cups", "heat", "pans", "kind"]
+    found = hits(goal, strategy="hybrid")
+    assert names(found) == ["cups", "pans", "heat", "kind"]
+    by_hand = [0.0161290 + 0.0163934, 0.0163934 + 0.0158730, 0.0158730 + 0.0161290, 2 * 0.015625]
+    assert [hit.score for hit in found] == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_hybrid_finds_what_one_part_alone_finds_and_settles_ties_by_id() -> None:
+    # Nothing is this similar, so the ranks are those of the words.
+    alone = hits("a hot pan", strategy="hybrid", threshold=0.9)
+    assert names(alone) == names(hits("a hot pan", strategy="keyword"))
+    assert [hit.score for hit in alone] == pytest.approx([1 / 61, 1 / 62, 1 / 63], abs=1e-12)
+    # First and second, second and first.
+    tied = hits("a warm pan", strategy="hybrid", top_k=2)
+    assert tied[0].score == tied[1].score == 1 / 61 + 1 / 62
+    assert [hit.skill.id for hit in tied] == sorted(hit.skill.id for hit in tied)
+    assert {hit.skill.name for hit in tied} == {"pans", "heat"}
+
+
+def test_hybrid_takes_four_times_top_k_from_each_part() -> None:
+    # In rank 4 by words and in none by similarity, a skill counts; in rank 5 it does not.
+    bank = [make_skill(f"s{n}", "tea " + "filler " * n, "household", HEAT, "B.", "file") for n in range(5)]
+    ranked = [hit.skill.id for hit in hits("tea", bank, strategy="keyword", top_k=5)]
+    assert len(ranked) == 5
+    found = {k: hits("tea", bank, strategy="hybrid", threshold=1.0, top_k=k) for k in (1, 2)}
+    assert [hit.skill.id for hit in found[1]] == ranked[:1]
+    parts = fusion_parts(Bank(tuple(bank), SkillsConfig(strategy="hybrid", threshold=1.0, top_k=1)))
+    query = Query("tea", "", 0)
+    assert [bank[hit.position].id for hit in parts["keyword"](query)] == ranked[:4]
+    assert parts["embedding"](query) == []
 
 
 def test_task_type_puts_the_skills_of_the_type_before_the_general_ones() -> None:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_ind
 
 from sdar.schemas.records import RetrievedSkill, SkillStat, TeacherContext
-from sdar.skills.usefulness import count_uses, upper_bound, usefulness
+from sdar.skills.usefulness import count_uses, skill_lift, upper_bound, usefulness
 
 
 def stat(skill_id: str, successes: int, gap_success: float, failures: int, gap_failure: float) -> SkillStat:
@@ -85,3 +86,23 @@ def test_two_rounds_count_as_much_as_one(episodes: list[tuple[set[str], bool, in
     assert sum(found.uses for found in whole) == sum(len(skills) for skills, _, _ in episodes)
     assert all(found.uses == found.successes + found.failures for found in whole)
     assert not any(math.isnan(usefulness(found)) for found in whole)
+
+
+def test_lift_by_hand() -> None:
+    # Means 0.2 and 0; variances 0.02 / 2 and 0.01 / 3, so the error is 0.115470.
+    lift = skill_lift("a", [0.1, 0.3], [-0.1, 0.1, 0.0])
+    assert (lift.successes, lift.failures) == (2, 3)
+    assert (lift.lift_success, lift.lift_failure) == (pytest.approx(0.2), pytest.approx(0.0, abs=1e-12))
+    assert lift.lift == pytest.approx(0.2)
+    welch = ttest_ind([0.1, 0.3], [-0.1, 0.1, 0.0], equal_var=False).confidence_interval(0.95)
+    assert (lift.low, lift.high) == (pytest.approx(welch.low, abs=1e-9), pytest.approx(welch.high, abs=1e-9))
+
+
+def test_one_episode_has_a_lift_and_no_interval() -> None:
+    lift = skill_lift("a", [0.5], [0.1, 0.3])
+    assert (lift.lift, lift.low, lift.high) == (pytest.approx(0.3), None, None)
+
+
+def test_equal_episodes_have_an_interval_without_width() -> None:
+    lift = skill_lift("a", [-0.5, -0.5], [0.5, 0.5])
+    assert (lift.lift, lift.low, lift.high) == (-1.0, -1.0, -1.0)

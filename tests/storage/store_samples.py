@@ -20,6 +20,7 @@ from sdar.schemas.records import (
     RetrievedSkill,
     SelfJudgement,
     Skill,
+    SkillTrial,
     StopReason,
     TaskSpec,
     TeacherContext,
@@ -104,6 +105,12 @@ def skill(identity: str) -> Skill:
         id=identity, name=f"name of {identity}", description="d", environment="household", task_types=(),
         body="b", source="builtin", parents=("p",) if identity == "s2" else (),
     )  # fmt: skip
+
+
+def trial(identity: str, verdict: str) -> SkillTrial:
+    fields = skill(identity).model_dump(exclude={"id", "environment", "version"})
+    counts = {"skill_id": identity, "support": 2, "contradictions": 1, "reason": "So it was."}
+    return SkillTrial.model_validate({**fields, **counts, "verdict": verdict})
 
 
 def judgement(episode_id: str, score: float) -> SelfJudgement:

@@ -11,13 +11,37 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from store_samples import evaluation, filled, judgement, policy, run, stage
+from store_samples import evaluation, filled, judgement, policy, run, skill, stage, trial
 
 from sdar.schemas.errors import ConfigError, InputError
+from sdar.schemas.records import BankVersion, SkillLift, SkillState
 from sdar.storage import SCHEMA_QUERY, schema_text, write_table
 
 FOLDER = Path(__file__).parents[2] / "docs" / "queries"
 FILES = sorted(FOLDER.glob("*.sql"))
+
+
+BANK = {
+    "skill": [skill("s1"), skill("s2")],
+    "skill_state": [
+        SkillState(skill_id="s1", evidence=("e1",), retired=False, reason=""),
+        SkillState(skill_id="s2", evidence=(), retired=True, reason="It hurts."),
+    ],
+    "skill_trial": [trial("s1", "admitted"), trial("s3", "refused")],
+    "skill_lift": [
+        SkillLift(
+            skill_id="s2",
+            successes=2,
+            lift_success=-0.5,
+            failures=2,
+            lift_failure=0.5,
+            lift=-1.0,
+            low=-1.5,
+            high=-0.5,
+        )
+    ],
+    "bank_version": [BankVersion(parent="a0", round=1, skills=2, retired=1)],
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +56,7 @@ def store(tmp_path_factory):
         store.commit(
             stage("judge"), "judgements", {"self_judgement": [judgement("e1", 0.5), judgement("e2", -0.5)]}
         )
+        store.commit(stage("distill"), "bank", BANK)
         store.pin("p1")
         settings = {"sdar": {"gate": "none", "beta": 5.0}, "stop": {"minutes": None, "rounds": 3}}
         store.begin_run(run("r2", settings, created="2026-01-02T00:00:00"))
@@ -42,8 +67,8 @@ def ask(store, name):
     return store.query((FOLDER / f"{name}.sql").read_text()).to_pylist()
 
 
-def test_there_are_thirteen():
-    assert len(FILES) == 13
+def test_there_are_fourteen():
+    assert len(FILES) == 14
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -84,6 +109,26 @@ def test_self_judgement(store):
     (row,) = ask(store, "self_judgement")
     assert (row["episodes"], row["success"], row["consistency"], row["auroc"]) == (2, 0.5, 0.75, 1.0)
     assert (row["score_on_success"], row["score_on_failure"]) == (0.5, -0.5)
+
+
+def test_distilled_skills(store):
+    rows = ask(store, "distilled_skills")
+    assert [(row["name"], row["verdict"], row["support"], row["reason"]) for row in rows] == [
+        ("name of s1", "admitted", 2, "So it was."), ("name of s3", "refused", 2, "So it was."),
+    ]  # fmt: skip
+
+
+def test_the_report_of_a_bank_shows_where_each_skill_stands(store):
+    report = store.query("SELECT * FROM skill_report WHERE run_id = 'r1'").to_pylist()
+    found = [(row["skill"], row["support"], row["retired"], row["reason"], row["lift"]) for row in report]
+    assert found == [("name of s1", 1, False, "", None), ("name of s2", 0, True, "It hurts.", -1.0)]
+    assert [(row["uses"], row["last_round"]) for row in report] == [(1, 1), (2, 1)]
+
+
+def test_a_retired_skill_stays_in_its_bank_and_is_not_given_out(store):
+    (bank,) = [stage_run.artifact_id for stage_run in store.stage_runs("r1") if stage_run.stage == "distill"]
+    assert [each.id for each in store.skills(bank)] == ["s1"]
+    assert [each.id for each in store.skills(bank, retired=True)] == ["s1", "s2"]
 
 
 @pytest.mark.parametrize(

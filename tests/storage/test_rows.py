@@ -10,10 +10,33 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_samples import context, episode, evaluation, judgement, pieces, policy, same, scores, skill, task
+from store_samples import (
+    context,
+    episode,
+    evaluation,
+    judgement,
+    pieces,
+    policy,
+    same,
+    scores,
+    skill,
+    task,
+    trial,
+)
 
 from sdar.schemas.errors import IntegrityError
-from sdar.schemas.records import Comparison, Record, Selection, SkillStat, TokenScores, UpdateReport, Verdict
+from sdar.schemas.records import (
+    BankVersion,
+    Comparison,
+    Record,
+    Selection,
+    SkillLift,
+    SkillStat,
+    SkillState,
+    TokenScores,
+    UpdateReport,
+    Verdict,
+)
 from sdar.storage import ROW_NAMES, artifact_id
 from sdar.storage.migrate import migrate
 from sdar.storage.rows import insert_rows, select_rows
@@ -46,6 +69,28 @@ RECORDS: dict[str, list[Record]] = {
         SkillStat(skill_id="s2", uses=3, successes=2, gap_success=0.1 + 0.2, failures=1, gap_failure=-1e-300),
         SkillStat(skill_id="s1", uses=0, successes=0, gap_success=0.0, failures=0, gap_failure=0.0),
     ],
+    "skill_state": [
+        SkillState(skill_id="s2", evidence=("e1", "e9"), retired=True, reason="It hurts."),
+        SkillState(skill_id="s1", evidence=(), retired=False, reason=""),
+    ],
+    "skill_trial": [
+        trial("s2", "refused"),
+        trial("s1", "admitted").model_copy(update={"difference": 0.1 + 0.2, "lift_success": -1e-300}),
+    ],
+    "skill_lift": [
+        SkillLift(
+            skill_id=name,
+            successes=2,
+            lift_success=0.1,
+            failures=1,
+            lift_failure=-0.1,
+            lift=0.2,
+            low=low,
+            high=low,
+        )
+        for name, low in (("s2", None), ("s1", 0.1 + 0.2))
+    ],
+    "bank_version": [BankVersion(parent="a0", round=2, skills=3, retired=1)],
     "policy": [policy()],
     "evaluation": [evaluation(True), evaluation(False)],
     "verdict": [VERDICT, VERDICT.model_copy(update={"last_gain": GAIN})],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_samples import evaluation, filled, run, scores, stage
+from store_samples import context, episode, evaluation, filled, run, scores, stage, task
 
 from sdar.schemas.errors import InputError
 from sdar.storage import TABLES_QUERY
@@ -111,10 +111,34 @@ def test_skill_usefulness_and_audit(tmp_path):
     assert useful["difference"] == pytest.approx(1 / 3, abs=1e-6)
     assert (other["skill"], other["uses"], other["gap_on_failure"]) == ("name of s1", 1, None)
     assert other["gap_on_success"] == pytest.approx(-1 / 6, abs=1e-6)
+    assert (useful["last_round"], useful["successes"], useful["failures"]) == (1, 1, 1)
+    assert (useful["low"], useful["high"]) == (None, None)  # one episode has no spread
     audit = store.query("SELECT episode_id, skill, rank FROM retrieval_audit").to_pylist()
     assert [tuple(row.values()) for row in audit] == [
         ("e1", "name of s1", 0), ("e1", "name of s2", 1), ("e2", "name of s2", 0),
     ]  # fmt: skip
+
+
+def test_the_interval_of_usefulness(tmp_path):
+    store = filled(tmp_path)
+    episodes = [episode("e1"), episode("e2", success=False), episode("e3"), episode("e4", success=False)]
+    gaps = {"e1": (0.2, 0.2, 0.2), "e2": (-0.1, -0.1, -0.1), "e3": (0.6, 0.6, 0.6), "e4": (0.1, 0.1, 0.1)}
+    with store.writer("test"):
+        store.commit(stage("collect", "k2"), "episodes", {"task": [task()], "episode": episodes})
+        store.commit(
+            stage("retrieve", "k3"),
+            "contexts",
+            {"teacher_context": [context(name, ("s1",)) for name in gaps]},
+        )
+        rows = [scores(name, gap) for name, gap in gaps.items()]
+        store.commit(stage("score", "k4"), "scores", {"token_score": rows})
+    (row,) = store.query("SELECT * FROM skill_usefulness").to_pylist()
+    # Means 0.4 and 0, sample variances 0.08 and 0.02, error sqrt(0.04 + 0.01) = 0.223607, times 1.959964.
+    assert (row["uses"], row["successes"], row["failures"]) == (4, 2, 2)
+    assert row["difference"] == pytest.approx(0.4, abs=1e-6)
+    assert (row["low"], row["high"]) == (
+        pytest.approx(0.4 - 0.438261, abs=1e-5), pytest.approx(0.4 + 0.438261, abs=1e-5),
+    )  # fmt: skip
 
 
 def test_every_table_and_view_is_explained(tmp_path):

@@ -47,5 +47,6 @@ def extended(policy_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Sma
         "sdar": {"trust": "lead", "trial_tasks": 2},
         "reward": {"source": "mixed", "contexts": 2},
         "select": {"length_quantile": 0.99},
+        "distill": {"every": 2, "trial_tasks": 6},
     }
     return run_all(tmp_path_factory.mktemp("extended") / "store", small_config(policy_path, changes))

@@ -38,9 +38,11 @@ def test_a_subset_is_half_of_the_hits_in_their_order(count: int, contexts: int, 
     assert drawn == draw_subsets(count, contexts + 1, seed)[:contexts]
 
 
-def blocks_of(judged: SmallRun, config: SkillsConfig) -> dict[str, list[SkillBlock]]:
+def blocks_of(judged: SmallRun, config: SkillsConfig, general: bool = False) -> dict[str, list[SkillBlock]]:
     tasks = judged.store.tasks(judged.artifacts[1, "collect"])
     skills = judged.store.skills(judged.artifacts[0, "bank"])
+    if general:
+        skills = [skill.model_copy(update={"task_types": ()}) for skill in skills]
     artifact = judged.artifacts[0, "bootstrap"]
     blob = judged.store.artifact(artifact).blob
     assert blob is not None
@@ -67,6 +69,11 @@ def test_a_context_without_skills_is_an_error_unless_allowed(judged: SmallRun) -
         blocks_of(judged, SkillsConfig(strategy="none"))
     allowed = blocks_of(judged, SkillsConfig(strategy="none", allow_empty=True))
     assert all(block.text == "" for blocks in allowed.values() for block in blocks)
+
+
+def test_a_context_of_general_skills_is_one_more_opinion(judged: SmallRun) -> None:
+    blocks = blocks_of(judged, SkillsConfig(), general=True)
+    assert all(block.generic for each in blocks.values() for block in each)
 
 
 def test_a_verdict_is_the_mean_gap_over_the_action_tokens(judged: SmallRun, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Which bank a command of `sdar skills` works on, and how its skills are counted and named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdar.flows.commands.options import configuration
+from sdar.schemas.config import RunConfig
+from sdar.schemas.errors import InputError
+from sdar.schemas.records import Skill
+
+BUILTIN = "builtin"
+
+BankOption = Annotated[
+    str | None,
+    typer.Option("--bank", metavar="FOLDER", help="Folder of skills; by default skills.path, see --config."),
+]
+TypesOption = Annotated[
+    list[str] | None,
+    typer.Option("--task-type", metavar="TYPE", help="A type of task that it is for. Repeatable."),
+]
+
+
+def settings(bank: str | None, file: Path | None, texts: Sequence[str] | None) -> RunConfig:
+    """Return the configuration with `--bank` in place of `skills.path`."""
+    config = configuration(file, texts or ()).config
+    if bank is None:
+        return config
+    return config.model_copy(update={"skills": config.skills.model_copy(update={"path": bank})})
+
+
+def bank_skills(config: RunConfig) -> list[Skill]:
+    """Return the skills of the bank; `InputError` with every fault."""
+    from sdar.tasks.bank import read_skills
+
+    return read_skills(config)
+
+
+def bank_folder(config: RunConfig) -> Path:
+    """Return the folder that the bank is read from."""
+    from sdar.skills.files import builtin_folder
+
+    path = config.skills.path
+    return builtin_folder(config.env.name) if path == BUILTIN else Path(path)
+
+
+def own_bank(config: RunConfig) -> Path:
+    """Return the folder of a bank that may be changed, whether it exists or not.
+
+    Raises:
+        InputError: it is the built-in one, or no folder.
+    """
+    if config.skills.path == BUILTIN:
+        raise InputError(
+            "the built-in skills cannot be changed. Copy them with `sdar skills export --out my-skills`, "
+            "then change the copy with --bank my-skills and run with --set skills.path=my-skills."
+        )
+    folder = Path(config.skills.path)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder. Name a folder of skills with --bank.")
+    return folder
+
+
+def token_counter(config: RunConfig) -> tuple[str, Callable[[str], int]]:
+    """Return the name of a policy and how many of its tokens a text takes.
+
+    A policy that a run will make itself has no tokenizer yet: the shipped one stands for it.
+    """
+    from sdar.policy.dialogue import load_dialogue
+    from sdar.policy.model import policy_folder
+
+    path = "starter" if config.policy.path == "bootstrap" else config.policy.path
+    return path, load_dialogue(policy_folder(path)).count
