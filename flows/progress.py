@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from sdar.tasks.session import Session
 
 
+class Resumable(Protocol):
+    """What a command works on: `store` holds it, `begun` says whether there is anything to go on with."""
+
+    store: Path
+
+    @property
+    def begun(self) -> bool: ...  # noqa: D102
+    def tell(self) -> None: ...  # noqa: D102
+
+
 @dataclass
 class Progress:
     """How far a run got, for the line that says how to go on; `run_id` is empty until it is recorded."""
@@ -29,6 +39,11 @@ class Progress:
     store: Path
     run_id: str = ""
     told: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run is recorded."""
+        return bool(self.run_id)
 
     def tell(self) -> None:
         """Print once, on standard error, the command that goes on from here."""
@@ -57,21 +72,21 @@ def recorded(session: Session, done: RunStatus = "done") -> Iterator[None]:
 
 
 @contextmanager
-def accounted(progress: Progress) -> Iterator[None]:
+def accounted(work: Resumable) -> Iterator[None]:
     """On every failure or interruption say how to go on; keep the traceback of a failure that is a bug."""
-    with interruptible(progress.tell):
+    with interruptible(work.tell):
         try:
             yield
-        except Interrupted:
-            progress.tell()
+        except (Interrupted, typer.Exit):
+            work.tell()
             raise
         except SdarError as error:
             print(f"Error: {error}", file=sys.stderr)
-            if progress.run_id or not isinstance(error, InputError | ConfigError):
-                progress.tell()  # otherwise the same command would only fail again
+            if work.begun or not isinstance(error, InputError | ConfigError):
+                work.tell()  # otherwise the same command would only fail again
             raise typer.Exit(error.exit_code) from error
         except Exception as error:
-            log = keep_traceback(error, progress.store / "logs")
+            log = keep_traceback(error, work.store / "logs")
             print(f"Error: {UnexpectedError(error, log)}", file=sys.stderr)
-            progress.tell()
+            work.tell()
             raise typer.Exit(1) from error

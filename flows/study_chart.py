@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 COLOURS = 8
@@ -142,7 +142,7 @@ def _point_text(point: Mapping[str, Any]) -> str:
 
 
 def _with_label(line: Line, x: float, y: float) -> Line:
-    return Line(**{**line.__dict__, "label_x": x, "label_y": y})
+    return replace(line, label_x=x, label_y=y)
 
 
 def _chart(frame: _Frame, lines: Sequence[Line]) -> Chart:

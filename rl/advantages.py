@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+FLAT = 1e-6
+"""Figures that differ by no more than this count as equal: rounding alone can make that difference."""
+
 
 @dataclass(frozen=True)
 class GroupAdvantages:
@@ -25,7 +28,7 @@ def group_advantages(
     returns: Tensor,
     groups: Tensor,
     normalize_std: bool,
-    eps: float = 1e-6,
+    eps: float = FLAT,
     weights: Tensor | None = None,
 ) -> GroupAdvantages:
     """Return each episode's return relative to its group: `(R - mean) / (std + eps)`.

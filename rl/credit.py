@@ -13,12 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdar.rl.advantages import group_advantages
+from sdar.rl.advantages import FLAT, group_advantages
 from sdar.rl.schedules import scheduled
 from sdar.schemas.config import AdvantageConfig, Credit
-
-FLAT = 1e-6
-"""Figures that differ by no more than this count as equal, as in `group_advantages`."""
 
 BELIEF_RANGE = (0.05, 0.95)
 """The first belief is kept inside: at 0 or 1 its logit is infinite and no evidence could move it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sdar.schemas.config import SkillsConfig
@@ -72,9 +72,7 @@ def by_keyword(bank: Bank) -> Search:
     weights = word_weights([match_text(skill) for skill in bank.skills])
 
     def search(query: Query) -> list[Hit]:
-        scores = score_texts(weights, query.goal)
-        best = sorted(scores, key=lambda position: (-scores[position], bank.skills[position].id))
-        return [Hit(position, scores[position]) for position in best[: bank.config.top_k]]
+        return _best(bank, score_texts(weights, query.goal))
 
     return search
 
@@ -94,8 +92,7 @@ def by_fusion(bank: Bank) -> Search:
         for part in parts.values():
             for rank, hit in enumerate(part(query), 1):
                 scores[hit.position] += 1 / (FUSION + rank)
-        best = sorted(scores, key=lambda position: (-scores[position], bank.skills[position].id))
-        return [Hit(position, scores[position]) for position in best[: bank.config.top_k]]
+        return _best(bank, scores)
 
     return search
 
@@ -170,6 +167,12 @@ def at_random(bank: Bank) -> Search:
 def nothing(bank: Bank) -> Search:
     """Return a search that finds no skill, the control arm of an experiment."""
     return lambda query: []
+
+
+def _best(bank: Bank, scores: Mapping[int, float]) -> list[Hit]:
+    """Return the `top_k` best of the scored positions, equal scores ordered by skill id."""
+    best = sorted(scores, key=lambda position: (-scores[position], bank.skills[position].id))
+    return [Hit(position, scores[position]) for position in best[: bank.config.top_k]]
 
 
 def _similarity(bank: Bank) -> Callable[[str, int], list[Hit]]:

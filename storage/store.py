@@ -21,7 +21,6 @@ from sdar.schemas.records import (
     Selection,
     SelfJudgement,
     Skill,
-    SkillLift,
     SkillStat,
     SkillState,
     SkillTrial,
@@ -292,10 +291,6 @@ class Store:
     def skill_trials(self, artifact_id: str) -> list[SkillTrial]:
         """Return the trials that led to a distilled bank."""
         return self.rows(artifact_id, "skill_trial")
-
-    def skill_lifts(self, artifact_id: str) -> list[SkillLift]:
-        """Return the lifts that were measured when a bank was distilled."""
-        return self.rows(artifact_id, "skill_lift")
 
     def skill_stats(self, artifact_id: str) -> list[SkillStat]:
         """Return what the contexts of an artifact were chosen by: statistics of the rounds before it."""

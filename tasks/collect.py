@@ -11,6 +11,7 @@ import numpy as np
 from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
 from sdar.policy.sampler import TransformersSampler
+from sdar.rl.advantages import FLAT
 from sdar.schemas.config import RunConfig
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TaskSpec
@@ -18,9 +19,6 @@ from sdar.schemas.seeds import derive_seed, generator
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment, RolloutLimits, roll_out
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
-
-EQUAL_RETURNS = 1e-6
-"""Returns of a group that differ by no more than this give no advantage, as in `group_advantages`."""
 
 
 def round_tasks(tasks: Sequence[TaskSpec], round_number: int, count: int, seed: int) -> list[TaskSpec]:
@@ -118,7 +116,7 @@ def _blocks(inputs: StageInputs, tasks: Sequence[TaskSpec]) -> dict[str, str]:
 
 def _unlike(group: Sequence[Episode]) -> bool:
     returns = [episode.episode_return for episode in group]
-    return max(returns) - min(returns) > EQUAL_RETURNS
+    return max(returns) - min(returns) > FLAT
 
 
 def assign(

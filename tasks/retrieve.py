@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdar.policy.dialogue import Dialogue
 from sdar.policy.rows import episode_rows
@@ -70,6 +71,12 @@ def first_observation(episode: Episode, dialogue: Dialogue) -> int:
     return len(dialogue.observation(episode.turns[0].observation)) if episode.turns else 0
 
 
+def teacher_prompt(episode: Episode, goal: str, block: str, dialogue: Dialogue) -> NDArray[np.int32]:
+    """Return the ids of the student's own prompt with a skill block in front of it."""
+    observation = episode.turns[0].observation if episode.turns else ""
+    return np.array(dialogue.prompt(goal, observation, block), dtype=np.int32)
+
+
 def teacher_context(
     episode: Episode,
     task: TaskSpec,
@@ -86,8 +93,7 @@ def teacher_context(
     Raises:
         CheckFailedError: block and episode together exceed the context window.
     """
-    observation = episode.turns[0].observation if episode.turns else ""
-    prompt = np.array(dialogue.prompt(task.goal, observation, block.text), dtype=np.int32)
+    prompt = teacher_prompt(episode, task.goal, block.text, dialogue)
     rows = episode_rows(episode, prompt, first_observation(episode, dialogue))
     length = max((len(row.token_ids) for row in rows), default=0)
     if length > max_tokens:

@@ -19,7 +19,7 @@ from sdar.skills.usefulness import skill_lift
 from sdar.tasks.bank import needs_vectors, stage_embedder
 from sdar.tasks.collect import play
 from sdar.tasks.material import Book, Material, held_out
-from sdar.tasks.retrieve import first_observation, skill_blocks
+from sdar.tasks.retrieve import first_observation, skill_blocks, teacher_prompt
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.score import score_episodes, teacher_policy
 from sdar.tasks.stage import StageInputs
@@ -207,11 +207,8 @@ def mean_logprobs(inputs: StageInputs, material: Material, told: Sequence[Told])
     rows = []
     for episode_id, text in unique:
         episode = episodes[episode_id]
-        observation = episode.turns[0].observation
-        prompt = dialogue.prompt(material.tasks[episode.task_id].goal, observation, text)
-        rows.append(
-            episode_rows(episode, np.array(prompt, dtype=np.int32), first_observation(episode, dialogue))
-        )
+        prompt = teacher_prompt(episode, material.tasks[episode.task_id].goal, text, dialogue)
+        rows.append(episode_rows(episode, prompt, first_observation(episode, dialogue)))
     policy = teacher_policy(inputs, inputs.config.sdar.teacher)
     scores = score_episodes(policy, rows, inputs.config.rollout.temperature, keep_hidden=False)
     means = [float(score.logprobs.mean(dtype=np.float64)) for score in scores]

@@ -154,7 +154,8 @@ def save_average(folder: Path, old: Policy, model: torch.nn.Module, rate: float)
 def run(inputs: StageInputs) -> StageOutput:
     """Store the next policy with its optimiser state, and one report per optimiser step."""
     config, policy = inputs.config, inputs.policy()
-    lessons, returns = _lessons(inputs)
+    episodes = inputs.store.episodes(inputs.artifacts["episodes"])
+    lessons, returns = _lessons(inputs, episodes)
     advantages = episode_advantages(
         [lesson.episode for lesson in lessons],
         returns,
@@ -163,7 +164,7 @@ def run(inputs: StageInputs) -> StageOutput:
     )
     credits = credit_inputs(lessons, advantages.advantages)
     rows = learner_rows(lessons, token_advantages(credits, config.advantage, inputs.round))
-    trusted = trust(inputs)
+    trusted = trust(inputs, episodes)
     objective = _objective(inputs, trusted)
     model = copy.deepcopy(policy.model)
     optimiser = new_optimiser(model, config.update, 1 + (config.sdar.lead_rate - 1) * trusted)
@@ -180,10 +181,9 @@ def run(inputs: StageInputs) -> StageOutput:
     return _output(inputs, reports, advantages, trusted)
 
 
-def _lessons(inputs: StageInputs) -> tuple[list[Lesson], list[float]]:
+def _lessons(inputs: StageInputs, episodes: Sequence[Episode]) -> tuple[list[Lesson], list[float]]:
     """Return the episodes that were selected, and what each is worth."""
     store, dialogue = inputs.store, inputs.policy().dialogue
-    episodes = store.episodes(inputs.artifacts["episodes"])
     scores = store.scores(inputs.artifacts["scores"])
     rows = [student_rows(episode, dialogue) for episode in episodes]
     references, states = _references(inputs, rows), _teacher_states(inputs, scores)
@@ -230,12 +230,11 @@ def _teacher_states(
     return np.split(states, np.cumsum([len(score.positions) for score in scores])[:-1])
 
 
-def trust(inputs: StageInputs) -> float:
-    """Return how far lambda is applied, in [0, 1]: the teacher's lead over the student, or 1."""
+def trust(inputs: StageInputs, episodes: Sequence[Episode]) -> float:
+    """Return how far lambda is applied, in [0, 1]: the teacher's lead over the student's episodes, or 1."""
     if "trial" not in inputs.artifacts:
         return 1.0
     trial = inputs.store.episodes(inputs.artifacts["trial"])
-    episodes = inputs.store.episodes(inputs.artifacts["episodes"])
     return lead_share(
         sum(episode.success for episode in trial),
         len(trial),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,10 +14,9 @@ import typer
 
 from sdar.flows.commands.options import STORE, FileOption, JsonOption, SetOption, StoreOption, WaitOption
 from sdar.flows.display import write_json
-from sdar.flows.failures import UnexpectedError, keep_traceback
-from sdar.flows.interrupts import Interrupted, interruptible
 from sdar.flows.output import aligned
-from sdar.schemas.errors import ConfigError, SdarError
+from sdar.flows.progress import accounted
+from sdar.schemas.errors import ConfigError
 from sdar.schemas.study import StudyRecord
 
 if TYPE_CHECKING:
@@ -80,7 +78,7 @@ def compare(
                 "--baseline, --jobs, --out, --store, --wait and --json."
             )
     ending = _Ending(store)
-    with _accounted(ending):
+    with accounted(ending):
         failures = _run(wanted, ending, _Choices(jobs, baseline, out, wait, json_))
         if failures:
             raise typer.Exit(_tell_failures(failures))
@@ -104,6 +102,11 @@ class _Ending:
     store: Path
     study: str = ""
     told: bool = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether the study is recorded."""
+        return bool(self.study)
 
     def tell(self) -> None:
         """Print once, on standard error, the command that goes on from here."""
@@ -195,23 +198,3 @@ def _tell_failures(failures: Sequence[Failure]) -> int:
         runs = ", ".join(f"{each.member.arm} seed {each.member.seed}" for each in found)
         print(f"Error: {runs}: {error}", file=sys.stderr)
     return failures[0].exit_code
-
-
-@contextmanager
-def _accounted(ending: _Ending) -> Iterator[None]:
-    """On every failure or interruption say how to go on; keep the traceback of a failure that is a bug."""
-    with interruptible(ending.tell):
-        try:
-            yield
-        except (Interrupted, typer.Exit):
-            ending.tell()
-            raise
-        except SdarError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            ending.tell()
-            raise typer.Exit(error.exit_code) from error
-        except Exception as error:
-            log = keep_traceback(error, ending.store / "logs")
-            print(f"Error: {UnexpectedError(error, log)}", file=sys.stderr)
-            ending.tell()
-            raise typer.Exit(1) from error

@@ -127,7 +127,7 @@ def test_lambda_follows_the_teachers_trial(extended: SmallRun, tmp_path: Path) -
         reports = extended.store.updates(extended.artifacts[number, "update"])
         assert {report.coefficient for report in reports} == {0.0}
         assert {report.distillation for report in reports} == {0.0}
-    assert update.trust(inputs_of(extended, "update", 1, tmp_path)) == 0.0
+    assert update.trust(inputs_of(extended, "update", 1, tmp_path), collected(extended)) == 0.0
 
 
 def test_which_weights_teach_and_when_they_are_tried(policy_path: Path) -> None:
