@@ -6,6 +6,8 @@ from math import sqrt
 
 # One-sided 95 %: a lead that chance explains easily counts as none.
 CERTAIN = 1.645
+FOLLOWED = 0.1
+"""From this trust on the teacher is the main source of what is learnt, below it the reward."""
 
 
 def lead_share(teacher_wins: int, teacher_trials: int, student_wins: int, student_trials: int) -> float:

@@ -67,6 +67,12 @@ class RolloutConfig(Section):
     engine: Literal["transformers"] = Field("transformers", description="Sampling engine.")
     tasks: Positive = Field(64, description="Tasks per round.")
     group_size: Positive = Field(2, description="Episodes per task: one GRPO group.")
+    trusted_group_size: int = Field(
+        0,
+        ge=0,
+        description="`sdar.trust: lead`: episodes per task after a round whose teacher was followed, of so "
+        "many tasks that the number of episodes stays; 0 keeps `group_size`.",
+    )
     temperature: float = Field(1.0, gt=0.0, description="Sampling temperature for training episodes.")
     max_action_tokens: Positive = Field(16, description="Tokens per action; a longer one is cut and invalid.")
     context: Literal["conversation", "window"] = Field(
@@ -165,6 +171,10 @@ class RewardConfig(Section):
     )
     self_weight: Share = Field(0.5, description="`mixed`: share of the self-judgement in the return.")
     contexts: int = Field(4, ge=2, description="Judgements per episode, each under other retrieved skills.")
+    verdict: Literal["gap", "teacher"] = Field(
+        "gap",
+        description="What a judgement is: mean log-prob of teacher minus student, or of the teacher alone.",
+    )
 
 
 class SelectConfig(Section):

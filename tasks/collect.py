@@ -12,7 +12,8 @@ from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
 from sdar.policy.sampler import TransformersSampler
 from sdar.rl.advantages import FLAT
-from sdar.schemas.config import RunConfig
+from sdar.rl.trust import FOLLOWED
+from sdar.schemas.config import RolloutConfig, RunConfig
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TaskSpec
 from sdar.schemas.seeds import derive_seed, generator
@@ -82,7 +83,7 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
     Source:
         Dynamic sampling, DAPO, arXiv 2503.14476.
     """
-    rollout = inputs.config.rollout
+    rollout = grouping(inputs)
     tasks = round_tasks(split, inputs.round, rollout.tasks, inputs.config.seed)
     played: Counter[str] = Counter()
     groups = _play_groups(inputs, tasks, 0, played)
@@ -99,10 +100,25 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
     return Collected([tasks[i] for i in kept], [groups[i] for i in kept], len(groups) - len(kept))
 
 
+def grouping(inputs: StageInputs) -> RolloutConfig:
+    """Return the rollout settings with the tasks and the group size of this round.
+
+    After a round whose teacher was followed, groups have `rollout.trusted_group_size` episodes, of as many
+    tasks as make the same number of episodes.
+    """
+    rollout = inputs.config.rollout
+    trusted = inputs.store.artifact(inputs.artifacts["policy"]).summary.get("trust", 0.0)
+    if not rollout.trusted_group_size or float(trusted) < FOLLOWED:
+        return rollout
+    size = rollout.trusted_group_size
+    tasks = max(1, rollout.tasks * rollout.group_size // size)
+    return rollout.model_copy(update={"group_size": size, "tasks": tasks})
+
+
 def _play_groups(
     inputs: StageInputs, tasks: Sequence[TaskSpec], first: int, played: Counter[str]
 ) -> list[list[Episode]]:
-    config, policy, size = inputs.config, inputs.policy(), inputs.config.rollout.group_size
+    config, policy, size = inputs.config, inputs.policy(), grouping(inputs).group_size
     assignments = assign(tasks, size, inputs.seed, first, played, _blocks(inputs, tasks))
     episodes = play(config, policy, assignments, config.rollout.temperature)
     return [episodes[start : start + size] for start in range(0, len(episodes), size)]

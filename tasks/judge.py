@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +33,15 @@ WIDER = 2
 class Opinions:
     """What the teacher thinks of N episodes under K sets of skills, means over action tokens in nats.
 
-    `verdicts` [N, K] are mean gaps, `teacher` [N] mean teacher log-probs over all sets.
+    `gap` and `teacher` are [N, K]: the mean gap, and the mean log-prob of the teacher.
     """
 
-    verdicts: NDArray[np.float32]
-    teacher: NDArray[np.float64]
+    gap: NDArray[np.float32]
+    teacher: NDArray[np.float32]
+
+    def verdicts(self, kind: Literal["gap", "teacher"]) -> NDArray[np.float32]:
+        """Return what `reward.verdict` asks for, [N, K]."""
+        return self.gap if kind == "gap" else self.teacher
 
 
 def draw_subsets(count: int, contexts: int, seed: int) -> list[tuple[int, ...]]:
@@ -135,7 +140,7 @@ def opinions(
     student = score_episodes(
         inputs.policy(), [student_rows(e, dialogue) for e in episodes], temperature, keep_hidden=False
     )
-    verdicts, logprobs, told = [], [], []
+    verdicts, logprobs, told = [], [], list[NDArray[np.float32]]()
     for mine in zip(*contexts, strict=True):
         rows = [teacher_rows(e, context, dialogue) for e, context in zip(episodes, mine, strict=True)]
         theirs = score_episodes(teacher, rows, temperature, keep_hidden=False)
@@ -144,7 +149,7 @@ def opinions(
         verdicts.append([_mean(gap) for gap in gaps])
         logprobs.append([_mean(score.logprobs) for score in theirs])
     check_teacher_effect(np.concatenate([*told, np.zeros(0, np.float32)]))
-    return Opinions(np.array(verdicts, np.float32).T, np.array(logprobs).mean(axis=0))
+    return Opinions(np.array(verdicts, np.float32).T, np.array(logprobs, np.float32).T)
 
 
 def _mean(values: NDArray[np.float32]) -> float:
@@ -156,7 +161,7 @@ def judgements(episodes: Sequence[Episode], verdicts: NDArray[np.float32]) -> li
 
     Args:
         episodes: N episodes.
-        verdicts: [N, K] mean gaps in nats.
+        verdicts: [N, K] mean gaps or mean log-probs, in nats.
     """
     shares = consistencies(verdicts, [episode.group for episode in episodes])
     return [
@@ -168,17 +173,19 @@ def judgements(episodes: Sequence[Episode], verdicts: NDArray[np.float32]) -> li
 def figures(episodes: Sequence[Episode], judged: Sequence[SelfJudgement], opinion: Opinions) -> Summary:
     """Return the figures of a round; AUROC only where some episodes succeeded and others did not.
 
-    `auroc` is that of the score with its 95 % interval, `auroc_teacher` that of the teacher's mean log-prob.
+    `auroc` is that of the score with its 95 % interval; `auroc_gap` and `auroc_teacher` are those of the two
+    kinds of verdict, one of which made the score.
     """
     scores, success = [each.score for each in judged], [episode.success for episode in episodes]
-    area, other = auroc(scores, success), auroc(opinion.teacher, success)
+    area = auroc(scores, success)
+    gap, teacher = (auroc(each.mean(axis=1), success) for each in (opinion.gap, opinion.teacher))
     summary: Summary = {
         "score": float(np.mean(scores)),
         "consistency": float(np.mean([each.consistency for each in judged])),
     }
-    if area is not None and other is not None:
+    if area is not None and gap is not None and teacher is not None:
         summary |= {"auroc": area.value, "auroc_low": area.low, "auroc_high": area.high}
-        summary["auroc_teacher"] = other.value
+        summary |= {"auroc_gap": gap.value, "auroc_teacher": teacher.value}
     return {**summary, "warnings": echo_warning(area)}
 
 
@@ -186,7 +193,7 @@ def run(inputs: StageInputs) -> StageOutput:
     """Store one judgement per episode."""
     episodes = inputs.store.episodes(inputs.artifacts["episodes"])
     opinion = opinions(inputs, episodes, judging_contexts(inputs, episodes))
-    judged = judgements(episodes, opinion.verdicts)
+    judged = judgements(episodes, opinion.verdicts(inputs.config.reward.verdict))
     return StageOutput(
         kind="judgements", rows={"self_judgement": judged}, summary=figures(episodes, judged, opinion)
     )
@@ -194,7 +201,14 @@ def run(inputs: StageInputs) -> StageOutput:
 
 STAGE = Stage(
     "judge",
-    1,
-    ("reward.contexts", "skills", "sdar.teacher", "rollout.temperature", "policy.max_tokens"),
+    2,
+    (
+        "reward.contexts",
+        "reward.verdict",
+        "skills",
+        "sdar.teacher",
+        "rollout.temperature",
+        "policy.max_tokens",
+    ),
     run,
 )

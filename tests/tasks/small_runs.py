@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,14 +82,17 @@ def run_all(path: Path, config: RunConfig, resume: str | None = None) -> SmallRu
     return SmallRun(store, session, reports)
 
 
-def learn(path: Path, config: RunConfig, rounds: int) -> SmallRun:
-    """Run the learning stages alone, without panel and evaluations."""
+LEARNING = ("collect", "retrieve", "score", "update")
+
+
+def learn(path: Path, config: RunConfig, rounds: int, stages: Sequence[str] = LEARNING) -> SmallRun:
+    """Run the learning stages alone, without panel and evaluations; unplanned ones are left out."""
     store, session = start(path, config)
     with store.writer("test"):
         reports = [session.execute(stage, 0) for stage in ("bootstrap", "bank")]
         for number in range(1, rounds + 1):
-            stages = ("collect", "retrieve", "score", "update")
-            reports += [session.execute(stage, number) for stage in stages]
+            planned = [stage for stage in session.plan(number) if stage in stages]
+            reports += [session.execute(stage, number) for stage in planned]
     return SmallRun(store, session, reports)
 
 

@@ -76,12 +76,13 @@ def test_a_context_of_general_skills_is_one_more_opinion(judged: SmallRun) -> No
     assert all(block.generic for each in blocks.values() for block in each)
 
 
-def test_a_verdict_is_the_mean_gap_over_the_action_tokens(judged: SmallRun, tmp_path: Path) -> None:
-    """Recomputed without packing, one row at a time, from the model's logits."""
+def test_a_verdict_is_a_mean_over_the_action_tokens(judged: SmallRun, tmp_path: Path) -> None:
+    """Gap and teacher's log-prob, recomputed without packing, one row at a time, from the model's logits."""
     given = inputs_of(judged, "judge", 1, tmp_path)
     episodes = judged.store.episodes(judged.artifacts[1, "collect"])
     contexts = judge.judging_contexts(given, episodes)
     found = judged.store.judgements(judged.artifacts[1, "judge"])
+    opinion = judge.opinions(given, episodes, contexts)
     model = given.policy().model
 
     def logprobs(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -89,15 +90,20 @@ def test_a_verdict_is_the_mean_gap_over_the_action_tokens(judged: SmallRun, tmp_
             logits = model(torch.tensor(ids[None], dtype=torch.long)).logits[0].double()
         return logits.log_softmax(-1)[places - 1, ids[places]].numpy()
 
-    for episode, own, each in zip(episodes, contexts, found, strict=True):
+    assert opinion.verdicts("gap") is opinion.gap
+    for place, (episode, own, each) in enumerate(zip(episodes, contexts, found, strict=True)):
         places = np.flatnonzero(episode.action_mask)
         student = logprobs(episode.token_ids, places)
         expected = []
+        alone = []
         for context in own:
             ids = np.concatenate([context.prompt_ids, episode.token_ids[episode.prompt_length :]])
             shift = len(context.prompt_ids) - episode.prompt_length
-            expected.append(float((logprobs(ids, places + shift) - student).mean()))
+            teacher = logprobs(ids, places + shift)
+            expected.append(float((teacher - student).mean()))
+            alone.append(float(teacher.mean()))
         np.testing.assert_allclose(each.verdicts, expected, atol=1e-5)
+        np.testing.assert_allclose(opinion.verdicts("teacher")[place], alone, atol=1e-5)
 
 
 def test_every_episode_is_judged(judged: SmallRun) -> None:
@@ -134,13 +140,15 @@ def test_auroc_is_shown_only_where_both_outcomes_occurred(judged: SmallRun) -> N
     assert [episode.success for episode in episodes] == [False] * 4
     verdicts = np.array([[4, 4], [1, 1], [3, 3], [2, 2]], np.float32)
     found = judge.judgements(episodes, verdicts)
-    opinion = Opinions(verdicts, np.array([-4.0, -1.0, -3.0, -2.0]))
+    opinion = Opinions(verdicts, np.array([[-4, -4], [-1, -1], [-3, -3], [-2, -2]], np.float32))
     failed = judge.figures(episodes, found, opinion)
     assert failed == {"score": 2.5, "consistency": 1.0, "warnings": ""}
     # Successes score 1 and 3 against 4 and 2: one pair of four in order. For the teacher it is three.
     half = [episode.model_copy(update={"success": i in (1, 2)}) for i, episode in enumerate(episodes)]
     shown = judge.figures(half, found, opinion)
-    assert (shown["auroc"], shown["auroc_teacher"]) == (0.25, 0.75)
+    assert (shown["auroc"], shown["auroc_gap"], shown["auroc_teacher"]) == (0.25, 0.25, 0.75)
+    other = judge.figures(half, judge.judgements(episodes, opinion.verdicts("teacher")), opinion)
+    assert (other["auroc"], other["warnings"]) == (0.75, "")
     assert float(shown["auroc_low"]) < 0.25 < float(shown["auroc_high"])
     assert "Echo chamber" in str(shown["warnings"])
 
