@@ -230,10 +230,12 @@ class SkillTrial(Record):
 
     `tasks` held-out tasks were played by the teacher with the skill and without it: `wins_with` and
     `wins_without` of them succeeded, and `difference` is that of the shares with its 95 % interval; 0 tasks
-    and None where nothing was played. On held-out episodes whose block would hold it, `lift_success` and
-    `lift_failure` are the mean change of the mean log-prob of an action token by the skill, in nats, with the
-    95 % interval of the former; None where there are too few. `support` and `contradictions` count the
-    episodes that state the fact and that state another.
+    and None where nothing was played. `turns_with` and `turns_without` are the mean turns of those tasks, a
+    failure counting as the most that an episode may have, and `turns_low` and `turns_high` the 99 % interval
+    of their mean difference; None with fewer than two tasks. On held-out episodes whose block would hold it,
+    `lift_success` and `lift_failure` are the mean change of the mean log-prob of an action token by the
+    skill, in nats, with the 95 % interval of the former; None where there are too few. `support` and
+    `contradictions` count the episodes that state the fact and that state another.
     """
 
     skill_id: str
@@ -253,6 +255,10 @@ class SkillTrial(Record):
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    turns_with: float | None = None
+    turns_without: float | None = None
+    turns_low: float | None = None
+    turns_high: float | None = None
     successes: int = 0
     lift_success: float | None = None
     lift_low: float | None = None

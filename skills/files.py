@@ -106,7 +106,7 @@ def parse_skill(text: str, path: Path) -> Skill:
 
 
 def builtin_skills(environment: str) -> list[Skill]:
-    """Return the bank that is shipped for an environment; see `builtin_folder` for the error."""
+    """Return the bank that is shipped for an environment, `skills/<environment>/`; see `builtin_folder`."""
     return load_skills(builtin_folder(environment))
 
 
@@ -122,7 +122,7 @@ def builtin_folder(environment: str) -> Path:
         raise InputError(
             f"no built-in skills for the environment {environment!r}; "
             f"there are some for {', '.join(shipped)}. "
-            f"Set skills.path to a folder of <name>/{FILE_NAME} files, or skills.strategy to none."
+            f"Set skills.path to a folder of <name>/{FILE_NAME} files, or to `empty` for none."
         )
     return home / environment
 
@@ -190,12 +190,19 @@ def read_file(path: Path, root: Path, named: bool = True) -> SkillFile | list[Fa
 
 def read_bytes(content: bytes, path: Path, folder: str | None) -> SkillFile | list[Fault]:
     """Return the bytes of a SKILL.md as a skill, or all its faults; see `read_text`."""
+    text = text_of(content, path)
+    return read_text(text, path, folder) if isinstance(text, str) else text
+
+
+def text_of(content: bytes, path: Path) -> str | list[Fault]:
+    """Return the bytes of a file as text, or why they are none: too many, or not UTF-8."""
+    if len(content) > MAX_FILE_BYTES:
+        return [Fault(path, 1, f"more than {MAX_FILE_BYTES} bytes")]
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         return [Fault(path, line, f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8")]
-    return read_text(text, path, folder)
 
 
 def read_text(text: str, path: Path, folder: str | None) -> SkillFile | list[Fault]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sdar.schemas.errors import InputError
+from sdar.skills.companions import Beside, Companion, place_companions
 from sdar.skills.files import FILE_NAME, SkillFile, read_file, refusal
 from sdar.skills.markdown import name_fault
 
@@ -58,18 +59,21 @@ def stored_skill(bank: Path, name: str) -> SkillFile | None:
     raise refusal(found)
 
 
-def write_skills(bank: Path, texts: Mapping[str, str]) -> None:
-    """Put SKILL.md files into a bank, over those of the same names; the bank is made if need be.
+def write_skills(bank: Path, texts: Mapping[str, str], beside: Beside | None = None) -> None:
+    """Put skills into a bank, over those of the same names; the bank is made if need be.
 
-    All are written under temporary names first, so that a full disk changes nothing.
+    All are written under temporary names first, so that a full disk changes nothing. Files that a skill of
+    the bank has beside its SKILL.md stay, unless there are others of the same paths.
 
     Args:
         bank: its folder.
         texts: checked texts by skill name.
+        beside: files beside the SKILL.md, by skill name.
 
     Raises:
         InputError: the disk refuses.
     """
+    files = beside or {}
     with _explained(bank):
         bank.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=bank) as staging:
@@ -77,8 +81,9 @@ def write_skills(bank: Path, texts: Mapping[str, str]) -> None:
                 staged = skill_path(Path(staging), name)
                 staged.parent.mkdir()
                 staged.write_text(text, encoding="utf-8", newline="\n")
+                place_companions(staged.parent, files.get(name, ()))
             for name in texts:
-                _place(skill_path(Path(staging), name), skill_path(bank, name))
+                _place(skill_path(Path(staging), name), skill_path(bank, name), files.get(name, ()))
 
 
 def remove_skills(bank: Path, names: Sequence[str]) -> Path:
@@ -104,9 +109,9 @@ def keep_copies(bank: Path, names: Sequence[str]) -> Path:
     return kept
 
 
-def _place(staged: Path, target: Path) -> None:
+def _place(staged: Path, target: Path, beside: Sequence[Companion]) -> None:
     if target.parent.exists():
-        # Other files of the skill stay.
+        place_companions(target.parent, beside)
         os.replace(staged, target)
     else:
         staged.parent.rename(target.parent)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 from sdar.policy.sampler import TransformersSampler
 from sdar.schemas.config import DistillConfig
 from sdar.schemas.lineage import Summary
-from sdar.schemas.records import BankVersion, Skill, SkillLift, SkillTrial
+from sdar.schemas.records import BankVersion, Skill, SkillTrial
 from sdar.skills.context import skill_line
 from sdar.skills.evidence import phrasebook
 from sdar.skills.files import make_skill
+from sdar.skills.text import match_text
 from sdar.skills.writers import LESSON, Candidate, write_templates, write_with_policy
 from sdar.tasks.bank import stage_embedder, write_vectors
-from sdar.tasks.material import Book, Material, names, open_book, read_material
+from sdar.tasks.material import Book, Material, open_book, read_material, trial_record
+from sdar.tasks.recheck import recheck
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
-from sdar.tasks.tryout import Question, Tryout, bank_lifts, try_out
+from sdar.tasks.tryout import Question, Tryout, bank_lifts, told_wins, try_out
 
 LEAST_EPISODES = 3
 """`distill.trial: gap`: fewer held-out successful episodes decide nothing."""
@@ -27,11 +28,10 @@ def judge_candidate(tryout: Tryout, config: DistillConfig) -> tuple[bool, str]:
     """Say whether a new skill is admitted, and why, in one sentence."""
     numbers = tryout.numbers()
     if config.trial == "play":
-        wins = _wins(numbers)
         if not tryout.outcomes:
             return False, "No held-out task finds it."
         better = tryout.played() == "better"
-        return better, f"The teacher solves {wins} with it{'' if better else ': no proven rise'}."
+        return better, f"The teacher solves {told_wins(tryout)}{'' if better else ': no proven rise'}."
     if len(tryout.successes) < LEAST_EPISODES:
         return (
             False,
@@ -47,55 +47,6 @@ def judge_candidate(tryout: Tryout, config: DistillConfig) -> tuple[bool, str]:
             f"The gap of held-out failures rises more ({lost:.3g}) than that of successes ({mean:.3g}).",
         )
     return True, f"The gap of held-out successful episodes rises by {mean:.3g}."
-
-
-def judge_again(tryout: Tryout, lift: SkillLift, config: DistillConfig) -> tuple[bool, str]:
-    """Say whether a skill of the bank is retired, and why, in one sentence.
-
-    Where it was played, a lift that is surely below 0 is not enough: the skill must not have won anything.
-    """
-    numbers = tryout.numbers()
-    below = lift.high is not None and lift.high < 0
-    lifted = f"its lift is {lift.lift:.3g}{', surely below 0' if below else ''}"
-    if config.trial == "gap":
-        return below, f"{lifted.capitalize()}{'' if below else ': no proven harm'}."
-    won = numbers.get("difference")
-    worse = tryout.played() == "worse" or (below and won is not None and won <= 0)
-    return (
-        worse,
-        f"The teacher solves {_wins(numbers)} with it, {lifted}{'' if worse else ': no proven harm'}.",
-    )
-
-
-def _wins(numbers: Mapping[str, float | int | None]) -> str:
-    with_, without, tasks = (numbers[name] for name in ("wins_with", "wins_without", "tasks"))
-    return f"{with_} instead of {without} of {tasks} held-out tasks"
-
-
-def recheck(
-    inputs: StageInputs, material: Material, book: Book, lifts: Sequence[SkillLift]
-) -> tuple[Book, list[SkillTrial]]:
-    """Try the skills of the lowest lift again, each against the bank without it; retire those that hurt."""
-    config = inputs.config.distill
-    spared = names(config.restore)
-    active = {skill.id: skill for skill in book.active() if skill.name not in spared}
-    suspects = [
-        each for each in sorted(lifts, key=lambda each: (each.lift, each.skill_id)) if each.skill_id in active
-    ]
-    suspects = suspects[: config.recheck]
-    questions = [
-        Question(active[each.skill_id], book.active(), [s for s in book.active() if s.id != each.skill_id])
-        for each in suspects
-    ]
-    trials = []
-    for lift, question, tryout in zip(suspects, questions, try_out(inputs, material, questions), strict=True):
-        worse, reason = judge_again(tryout, lift, config)
-        support = len(book.state(question.skill).evidence)
-        trials.append(
-            _trial(Candidate(question.skill, support), "retired" if worse else "kept", reason, tryout)
-        )
-        book = book.retire(question.skill, f"Round {inputs.round}: {reason}") if worse else book
-    return book, trials
 
 
 def write(inputs: StageInputs, material: Material) -> list[Candidate]:
@@ -119,21 +70,23 @@ def write(inputs: StageInputs, material: Material) -> list[Candidate]:
     return []
 
 
-def twin(inputs: StageInputs, book: Book, skill: Skill) -> Skill | None:
-    """Return the skill of the bank, retired or not, that says the same as a new one, if any.
+def twins(inputs: StageInputs, book: Book, skills: Sequence[Skill]) -> list[Skill | None]:
+    """Return for each new skill the one of the bank, retired or not, that says the same, if any.
 
     Two skills are the same if their bodies are but for white space and case, or if names and bodies have a
     cosine similarity of `distill.duplicate` or more under the bank's embedder.
     """
-    same = [old for old in book.skills if _folded(old) == _folded(skill)]
-    if same or not book.skills:
-        return same[-1] if same else None
-    told = [each.model_copy(update={"description": each.body}) for each in (*book.skills, skill)]
-    embedder = stage_embedder(inputs, told)
-    vectors = embedder.embed([f"{each.name} {each.body}" for each in told])
-    cosines = vectors[:-1] @ vectors[-1]
-    best = int(cosines.argmax())
-    return book.skills[best] if cosines[best] >= inputs.config.distill.duplicate else None
+    same = {_folded(old): old for old in book.skills}
+    if not book.skills or not skills:
+        return [None for _ in skills]
+    told = [each.model_copy(update={"description": each.body}) for each in (*book.skills, *skills)]
+    vectors = stage_embedder(inputs, told).embed([match_text(each) for each in told])
+    cosines = vectors[len(book.skills) :] @ vectors[: len(book.skills)].T
+    near = [
+        book.skills[int(row.argmax())] if row.max() >= inputs.config.distill.duplicate else None
+        for row in cosines
+    ]
+    return [same.get(_folded(skill)) or like for skill, like in zip(skills, near, strict=True)]
 
 
 def _folded(skill: Skill) -> str:
@@ -146,8 +99,8 @@ def merge(
     """Give the evidence of duplicates to the skills that they repeat; return the rest, and their trials."""
     new: list[Candidate] = []
     trials: list[SkillTrial] = []
-    for candidate in candidates:
-        old = twin(inputs, book, candidate.skill)
+    known = twins(inputs, book, [candidate.skill for candidate in candidates])
+    for candidate, old in zip(candidates, known, strict=True):
         if old is None:
             alike = [at for at, each in enumerate(new) if _folded(each.skill) == _folded(candidate.skill)]
             if alike:
@@ -160,10 +113,14 @@ def merge(
         evidence = tuple(sorted({*book.state(old).evidence, *candidate.skill.parents}))
         book = book.change(old, evidence=evidence)
         if book.state(old).retired:
-            trials.append(_trial(candidate, "refused", f"It says the same as {old.name}, which is retired."))
+            trials.append(
+                trial_record(candidate, "refused", f"It says the same as {old.name}, which is retired.")
+            )
         else:
             trials.append(
-                _trial(candidate, "merged", f"It says the same as {old.name}, which has its evidence now.")
+                trial_record(
+                    candidate, "merged", f"It says the same as {old.name}, which has its evidence now."
+                )
             )
     return book, new, trials
 
@@ -197,7 +154,7 @@ def admit(
     ]
     for each, tryout in zip(fresh, try_out(inputs, material, questions), strict=True):
         admitted, reason = judge_candidate(tryout, inputs.config.distill)
-        trials.append(_trial(each, "admitted" if admitted else "refused", reason, tryout))
+        trials.append(trial_record(each, "admitted" if admitted else "refused", reason, tryout.numbers()))
         book = book.add(each.skill) if admitted else book
     return book, trials
 
@@ -219,26 +176,6 @@ def _versioned(book: Book, candidate: Candidate) -> Candidate:
         return candidate
     fields = candidate.skill.model_dump(exclude={"id", "version"})
     return replace(candidate, skill=make_skill(**fields, version=max(versions) + 1))
-
-
-def _trial(
-    candidate: Candidate,
-    verdict: Literal["admitted", "refused", "merged", "kept", "retired"],
-    reason: str,
-    tryout: Tryout | None = None,
-) -> SkillTrial:
-    skill = candidate.skill
-    return SkillTrial.model_validate(
-        {
-            **skill.model_dump(include={"name", "description", "task_types", "body", "source", "parents"}),
-            "skill_id": skill.id,
-            "support": candidate.support,
-            "contradictions": candidate.contradictions,
-            "verdict": verdict,
-            "reason": reason,
-            **(tryout.numbers() if tryout else {}),
-        }
-    )
 
 
 def run(inputs: StageInputs) -> StageOutput:
@@ -284,7 +221,7 @@ def _summary(book: Book, trials: Sequence[SkillTrial], retired: int) -> Summary:
 
 STAGE = Stage(
     "distill",
-    1,
+    2,
     (
         "env", "skills", "rollout", "policy.max_tokens", "sdar.teacher", "distill.writer",
         "distill.support", "distill.max_tokens", "distill.candidates", "distill.held_out", "distill.trial",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from sdar.schemas.config import DistillConfig, RunConfig
 from sdar.schemas.errors import CheckFailedError
-from sdar.schemas.records import Episode, Skill, SkillState, TaskSpec, TeacherContext
+from sdar.schemas.records import Episode, Skill, SkillState, SkillTrial, TaskSpec, TeacherContext
 from sdar.schemas.seeds import derive_seed
+from sdar.skills.retirement import BY_HAND
+from sdar.skills.writers import Candidate
 from sdar.tasks.stage import StageInputs
 
 EPISODES, CONTEXTS, SELECTION = "episodes_", "contexts_", "selection_"
@@ -134,12 +137,61 @@ def open_book(skills: Sequence[Skill], states: Sequence[SkillState], config: Dis
         mine = [skill for skill in book.skills if skill.name == name]
         if mine and not any(skill in book.active() for skill in mine):
             book = book.change(mine[-1], retired=False, reason="Restored: distill.restore names it.")
+    reasons = retired_by_hand(config.retire)
     for skill in book.active():
-        if skill.name in names(config.retire):
-            book = book.retire(skill, "Retired by hand: distill.retire names it.")
+        if skill.name in reasons:
+            book = book.retire(skill, f"{BY_HAND}{reasons[skill.name]}")
     return book
+
+
+def retired_by_hand(text: str) -> dict[str, str]:
+    """Return why the skills that `distill.retire` names are retired, by name.
+
+    Args:
+        text: names with commas; a group of them may have a reason after a colon, and groups have semicolons
+            between them: `what-cools: The freezer broke.; home-of-cup, home-of-pan`.
+    """
+    reasons: dict[str, str] = {}
+    for group in text.split(";"):
+        listed, _, reason = group.partition(":")
+        told = " ".join(reason.split()) or "distill.retire names it."
+        reasons |= dict.fromkeys(names(listed), told)
+    return reasons
+
+
+def retire_setting(reasons: Mapping[str, str]) -> str:
+    """Return what `distill.retire` must be for these reasons by name; see `retired_by_hand`."""
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
 
 
 def names(text: str) -> list[str]:
     """Return the names in a text with commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def trial_record(
+    candidate: Candidate,
+    verdict: Literal["admitted", "refused", "merged", "kept", "retired"],
+    reason: str,
+    numbers: Mapping[str, float | int | None] | None = None,
+) -> SkillTrial:
+    """Return what is stored of a trial.
+
+    Args:
+        candidate: the skill, and how many episodes say the same and something else.
+        verdict: what came of it.
+        reason: why, in one sentence.
+        numbers: what was measured, by the names in `SkillTrial`.
+    """
+    skill = candidate.skill
+    return SkillTrial.model_validate(
+        {
+            **skill.model_dump(include={"name", "description", "task_types", "body", "source", "parents"}),
+            "skill_id": skill.id,
+            "support": candidate.support,
+            "contradictions": candidate.contradictions,
+            "verdict": verdict,
+            "reason": reason,
+            **(numbers or {}),
+        }
+    )

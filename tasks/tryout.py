@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from sdar.envs.registry import environment_factory
-from sdar.policy.rows import episode_rows
+from sdar.policy.rows import cuts, episode_rows
 from sdar.rl.statistics import PairedDifference, mean_interval, paired_bootstrap
 from sdar.schemas.records import Episode, Skill, SkillLift, TaskSpec
 from sdar.schemas.seeds import derive_seed, generator
@@ -19,7 +19,7 @@ from sdar.skills.usefulness import skill_lift
 from sdar.tasks.bank import needs_vectors, stage_embedder
 from sdar.tasks.collect import play
 from sdar.tasks.material import Book, Material, held_out
-from sdar.tasks.retrieve import first_observation, skill_blocks, teacher_prompt
+from sdar.tasks.retrieve import skill_blocks, teacher_prompt
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.score import score_episodes, teacher_policy
 from sdar.tasks.stage import StageInputs
@@ -28,6 +28,11 @@ Retrieval = Callable[[Sequence[TaskSpec]], dict[str, SkillBlock]]
 """The skill blocks of tasks, by task id."""
 Told = tuple[str, str]
 """A task or an episode by id, and the text of the skill block that the teacher reads."""
+Outcome = tuple[bool, int]
+"""Whether an episode succeeded, and its turns; for a failure the most that it may have."""
+
+CONFIDENCE = 0.99
+"""Of the interval of turns: a run tries its skills many times, and each time may condemn a harmless one."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Tryout:
-    """What was measured, see `SkillTrial`: `outcomes` are (without, with) by task, lifts are in nats."""
+    """What was measured, see `SkillTrial`: `outcomes` are (without, with) by task, lifts are in nats.
+
+    `turns` are likewise (without, with); a failure counts as the most turns that an episode may have.
+    """
 
     outcomes: tuple[tuple[bool, bool], ...]
     successes: tuple[float, ...]
     failures: tuple[float, ...]
     seed: int
+    turns: tuple[tuple[int, int], ...] = ()
 
     def numbers(self) -> dict[str, float | int | None]:
         """Return the numbers of the trial by their names in `SkillTrial`; what has no value is absent."""
@@ -58,6 +67,11 @@ class Tryout:
         if self.outcomes:
             paired = self._paired()
             found |= {"difference": paired.difference, "low": paired.low, "high": paired.high}
+        if len(self.turns) > 1:
+            more = mean_interval([after - before for before, after in self.turns], CONFIDENCE)
+            found |= {"turns_low": more.low, "turns_high": more.high}
+            means = np.mean(self.turns, axis=0)
+            found |= {"turns_without": float(means[0]), "turns_with": float(means[1])}
         if self.successes:
             mean = mean_interval(self.successes)
             found |= {"lift_success": mean.mean, "lift_low": mean.low, "lift_high": mean.high}
@@ -70,6 +84,20 @@ class Tryout:
         if not self.outcomes:
             return "not distinguishable"
         return self._paired().verdict
+
+    def harm(self) -> float:
+        """Return how many turns more the teacher needs with the skill, in the mean; 0 if none was played."""
+        return float(np.mean([after - before for before, after in self.turns])) if self.turns else 0.0
+
+    def joined(self, other: Tryout) -> Tryout:
+        """Return this trial and another one of the same skill, on other tasks, as one."""
+        return Tryout(
+            self.outcomes + other.outcomes,
+            self.successes + other.successes,
+            self.failures + other.failures,
+            self.seed,
+            self.turns + other.turns,
+        )
 
     def _paired(self) -> PairedDifference:
         before, after = zip(*self.outcomes, strict=True)
@@ -84,56 +112,96 @@ def retrieval(inputs: StageInputs, skills: Sequence[Skill]) -> Retrieval:
     return lambda tasks: skill_blocks(tasks, skills, lenient, dialogue, inputs.seed, similarity=near)
 
 
-def try_out(inputs: StageInputs, material: Material, questions: Sequence[Question]) -> list[Tryout]:
+def try_out(
+    inputs: StageInputs, material: Material, questions: Sequence[Question], skip: int = 0
+) -> list[Tryout]:
     """Measure what each of some skills changes.
 
-    On tasks: those of the training split that are held out, of the skill's types, and whose block holds the
-    skill; the teacher plays each with the one bank and with the other, and with the same random numbers. On
-    episodes: the held-out ones of the last rounds for which the same is true.
+    On tasks, see `play_out`, and on episodes: the held-out ones of the last rounds whose block would hold the
+    skill with the one bank, scored by the teacher with that block and with the one from the other bank.
+
+    Args:
+        inputs: of the stage.
+        material: the last rounds.
+        questions: the skills, each with its two banks.
+        skip: how many of its first tasks a skill was tried on already.
     """
-    config = inputs.config
+    played = play_out(inputs, questions, inputs.config.distill.trial_tasks, skip)
+    blocks = _Blocks(inputs)
+    scored = [_scored(inputs, material, q, blocks(q.having), blocks(q.lacking)) for q in questions]
+    logprobs = mean_logprobs(inputs, material, [one for pairs in scored for pair in pairs for one in pair])
+    success = {episode.id: episode.success for episode in material.episodes}
+    tryouts = []
+    for tryout, pairs in zip(played, scored, strict=True):
+        lifts = [(success[after[0]], logprobs[after] - logprobs[before]) for before, after in pairs]
+        won, lost = (tuple(lift for end, lift in lifts if end == wanted) for wanted in (True, False))
+        tryouts.append(replace(tryout, successes=won, failures=lost))
+    return tryouts
+
+
+def play_out(inputs: StageInputs, questions: Sequence[Question], count: int, skip: int = 0) -> list[Tryout]:
+    """Let the teacher play with and without each of some skills; nothing is played unless `trial` is `play`.
+
+    On tasks of the training split that are held out, of the skill's types, and whose block holds it: the
+    teacher plays each with the one bank and with the other, and with the same random numbers.
+
+    Args:
+        inputs: of the stage.
+        questions: the skills, each with its two banks.
+        count: most tasks for a skill.
+        skip: how many of its first tasks to leave out, because it was tried on them.
+    """
+    config, pairs = inputs.config, []
     split = environment_factory(config.env.name)(config.env).tasks(config.env.train_split)
     tasks = [task for task in split if held_out(task.id, config.distill.held_out)]
-    lacking = {tuple(q.lacking): retrieval(inputs, q.lacking) for q in questions}
-    told = []
-    for question in questions:
-        mine, other = retrieval(inputs, question.having), lacking[tuple(question.lacking)]
-        played = _tasks(inputs, tasks, question.skill, mine) if config.distill.trial == "play" else []
-        episodes = [e for e in material.held_out() if _concerns(question.skill, e.task_type)]
-        met = _holding(
-            question.skill, mine, [material.tasks[id_] for id_ in {e.task_id: 0 for e in episodes}]
-        )
-        own = [episode for episode in episodes if episode.task_id in {task.id for task in met}]
-        sample = _sample(inputs, own, question.skill)
-        told.append((_pairs(played, mine, other), _episode_pairs(sample, material, mine, other)))
-    wins = _play(
-        inputs, {task.id: task for task in tasks}, [p for played, _ in told for pair in played for p in pair]
-    )
-    logprobs = mean_logprobs(
-        inputs, material, [pair for _, scored in told for both in scored for pair in both]
-    )
-    success = {episode.id: episode.success for episode in material.episodes}
+    blocks = _Blocks(inputs)
+    for q in questions if config.distill.trial == "play" else ():
+        mine = blocks(q.having)
+        drawn = _tasks(inputs, tasks, q.skill, mine, skip + count)[skip:]
+        pairs.append(_pairs([(task.id, task) for task in drawn], mine, blocks(q.lacking)))
+    told = [one for both in pairs for pair in both for one in pair]
+    ends = _play(inputs, {task.id: task for task in tasks}, told)
     return [
-        _tryout(inputs, q, *parts, wins, logprobs, success) for q, parts in zip(questions, told, strict=True)
+        Tryout(
+            tuple((ends[before][0], ends[after][0]) for before, after in both),
+            (),
+            (),
+            derive_seed(inputs.seed, "trial", q.skill.id),
+            tuple((ends[before][1], ends[after][1]) for before, after in both),
+        )
+        for q, both in zip(questions, pairs or [[] for _ in questions], strict=True)
     ]
 
 
-def _tryout(
-    inputs: StageInputs,
-    question: Question,
-    played: Sequence[tuple[Told, Told]],
-    scored: Sequence[tuple[Told, Told]],
-    wins: Mapping[Told, bool],
-    logprobs: Mapping[Told, float],
-    success: Mapping[str, bool],
-) -> Tryout:
-    lifts = [(success[after[0]], logprobs[after] - logprobs[before]) for before, after in scored]
-    return Tryout(
-        tuple((wins[before], wins[after]) for before, after in played),
-        tuple(lift for won, lift in lifts if won),
-        tuple(lift for won, lift in lifts if not won),
-        derive_seed(inputs.seed, "trial", question.skill.id),
-    )
+def told_wins(tryout: Tryout) -> str:
+    """Return in words how many tasks the teacher solved with the skill and without it."""
+    before, after = (sum(ends) for ends in zip(*tryout.outcomes, strict=True)) if tryout.outcomes else (0, 0)
+    return f"{after} instead of {before} of {len(tryout.outcomes)} held-out tasks with it"
+
+
+def _scored(
+    inputs: StageInputs, material: Material, question: Question, mine: Retrieval, other: Retrieval
+) -> list[tuple[Told, Told]]:
+    """Return a sample of held-out episodes whose block holds the skill, under the blocks of both banks."""
+    episodes = [e for e in material.held_out() if _concerns(question.skill, e.task_type)]
+    tasks = list({e.task_id: material.tasks[e.task_id] for e in episodes}.values())
+    met = {task.id for task in _holding(question.skill, mine, tasks)}
+    sample = _sample(inputs, [episode for episode in episodes if episode.task_id in met], question.skill)
+    return _pairs([(e.id, material.tasks[e.task_id]) for e in sample], mine, other)
+
+
+@dataclass
+class _Blocks:
+    """The retrieval of banks that are asked for again and again: each is embedded once."""
+
+    inputs: StageInputs
+    made: dict[tuple[str, ...], Retrieval] = field(default_factory=dict)
+
+    def __call__(self, skills: Sequence[Skill]) -> Retrieval:
+        ids = tuple(skill.id for skill in skills)
+        if ids not in self.made:
+            self.made[ids] = retrieval(self.inputs, skills)
+        return self.made[ids]
 
 
 def _concerns(skill: Skill, task_type: str) -> bool:
@@ -145,9 +213,11 @@ def _holding(skill: Skill, blocks: Retrieval, tasks: Sequence[TaskSpec]) -> list
     return [task for task in tasks if skill.id in {used.skill_id for used in found[task.id].used}]
 
 
-def _tasks(inputs: StageInputs, tasks: Sequence[TaskSpec], skill: Skill, blocks: Retrieval) -> list[TaskSpec]:
+def _tasks(
+    inputs: StageInputs, tasks: Sequence[TaskSpec], skill: Skill, blocks: Retrieval, wanted: int
+) -> list[TaskSpec]:
     """Return tasks to try a skill on, drawn at random; those that share a word with it come first."""
-    own, wanted = [task for task in tasks if _concerns(skill, task.type)], inputs.config.distill.trial_tasks
+    own = [task for task in tasks if _concerns(skill, task.type)]
     order = generator(inputs.seed, "trial", skill.id).permutation(len(own))
     text = set(words(match_text(skill)))
     drawn = sorted((own[i] for i in order), key=lambda task: text.isdisjoint(words(task.goal)))
@@ -159,17 +229,13 @@ def _tasks(inputs: StageInputs, tasks: Sequence[TaskSpec], skill: Skill, blocks:
     return found[:wanted]
 
 
-def _pairs(tasks: Sequence[TaskSpec], mine: Retrieval, other: Retrieval) -> list[tuple[Told, Told]]:
-    before, after = other(tasks), mine(tasks)
-    return [((task.id, before[task.id].text), (task.id, after[task.id].text)) for task in tasks]
-
-
-def _episode_pairs(
-    episodes: Sequence[Episode], material: Material, mine: Retrieval, other: Retrieval
+def _pairs(
+    named: Sequence[tuple[str, TaskSpec]], mine: Retrieval, other: Retrieval
 ) -> list[tuple[Told, Told]]:
-    tasks = [material.tasks[id_] for id_ in {episode.task_id: 0 for episode in episodes}]
+    """Return ids of tasks or episodes with the blocks of their tasks, from the other bank and from mine."""
+    tasks = list({task.id: task for _, task in named}.values())
     before, after = other(tasks), mine(tasks)
-    return [((e.id, before[e.task_id].text), (e.id, after[e.task_id].text)) for e in episodes]
+    return [((id_, before[task.id].text), (id_, after[task.id].text)) for id_, task in named]
 
 
 def _sample(inputs: StageInputs, episodes: Sequence[Episode], skill: Skill) -> list[Episode]:
@@ -182,7 +248,7 @@ def _sample(inputs: StageInputs, episodes: Sequence[Episode], skill: Skill) -> l
     return [*won[:most], *lost[:most]]
 
 
-def _play(inputs: StageInputs, tasks: Mapping[str, TaskSpec], told: Sequence[Told]) -> dict[Told, bool]:
+def _play(inputs: StageInputs, tasks: Mapping[str, TaskSpec], told: Sequence[Told]) -> dict[Told, Outcome]:
     """Let the teacher play each task under each block once, with random numbers of the task alone."""
     config, policy = inputs.config, teacher_policy(inputs, inputs.config.sdar.teacher)
     unique = list(dict.fromkeys(told))
@@ -192,12 +258,12 @@ def _play(inputs: StageInputs, tasks: Mapping[str, TaskSpec], told: Sequence[Tol
     ]
     # As many at a time as a round collects: what fits into memory there fits here.
     size = config.rollout.tasks * config.rollout.group_size
-    won = [
-        episode.success
+    ends = [
+        (episode.success, len(episode.turns) if episode.success else config.env.max_steps)
         for start in range(0, len(assignments), size)
         for episode in play(config, policy, assignments[start : start + size], config.rollout.temperature)
     ]
-    return dict(zip(unique, won, strict=True))
+    return dict(zip(unique, ends, strict=True))
 
 
 def mean_logprobs(inputs: StageInputs, material: Material, told: Sequence[Told]) -> dict[Told, float]:
@@ -208,7 +274,7 @@ def mean_logprobs(inputs: StageInputs, material: Material, told: Sequence[Told])
     for episode_id, text in unique:
         episode = episodes[episode_id]
         prompt = teacher_prompt(episode, material.tasks[episode.task_id].goal, text, dialogue)
-        rows.append(episode_rows(episode, prompt, first_observation(episode, dialogue)))
+        rows.append(episode_rows(episode, prompt, cuts(episode, dialogue)))
     policy = teacher_policy(inputs, inputs.config.sdar.teacher)
     scores = score_episodes(policy, rows, inputs.config.rollout.temperature, keep_hidden=False)
     means = [float(score.logprobs.mean(dtype=np.float64)) for score in scores]

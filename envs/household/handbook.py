@@ -116,22 +116,24 @@ FACT_FAMILIES = {
 def handbook(house: House) -> dict[str, str]:
     """Return the facts of a house as SKILL.md texts by skill name, worded from the house's number."""
     rng = generator(house.number, "household", "handbook")
-    return {_skill_name(fact): _skill_text(fact, fact_sentence(house, fact, rng)) for fact in facts(house)}
+    return {skill_name(fact): skill_text(fact, fact_sentence(house, fact, rng)) for fact in facts(house)}
 
 
-def _skill_name(fact: str) -> str:
+def skill_name(fact: str) -> str:
+    """Return the name of the skill that states a fact."""
     if fact in CATEGORIES:
         return "home-of-" + "-".join(CATEGORIES[fact])
     return "what-gives-light" if fact == "light" else f"what-{fact}s"
 
 
-def _skill_text(fact: str, sentence: str) -> str:
+def skill_text(fact: str, sentence: str, ending: str = "") -> str:
+    """Return the SKILL.md of a fact, said in one sentence; `ending` is appended to its name."""
     description = DESCRIPTIONS.get(fact)
     if description is None:
         a, b, c = CATEGORIES[fact]
         description = f"Where the {a}, the {b} and the {c} are kept."
     families = ", ".join(FACT_FAMILIES.get(fact, FAMILIES))
     return (
-        f"---\nname: {_skill_name(fact)}\ndescription: {description}\nmetadata:\n"
+        f"---\nname: {skill_name(fact)}{ending}\ndescription: {description}\nmetadata:\n"
         f"  environment: household\n  task_types: [{families}]\n---\n{sentence}\n"
     )

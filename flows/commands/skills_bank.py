@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from sdar.flows.commands.options import configuration
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
 from sdar.schemas.records import Skill
+
+if TYPE_CHECKING:
+    from sdar.skills.companions import Companion
 
 BUILTIN = "builtin"
 
@@ -33,11 +36,25 @@ def settings(bank: str | None, file: Path | None, texts: Sequence[str] | None) -
     return config.model_copy(update={"skills": config.skills.model_copy(update={"path": bank})})
 
 
-def bank_skills(config: RunConfig) -> list[Skill]:
-    """Return the skills of the bank; `InputError` with every fault."""
+def bank_skills(config: RunConfig, *, retired: bool = False) -> list[Skill]:
+    """Return the skills of the bank, with `retired` also those; `InputError` with every fault."""
     from sdar.tasks.bank import read_skills
 
-    return read_skills(config)
+    return read_skills(config, retired=retired)
+
+
+def bank_retirements(config: RunConfig) -> dict[str, str]:
+    """Return why skills of the bank are retired, by name."""
+    from sdar.tasks.bank import read_retirements
+
+    return read_retirements(config)
+
+
+def bank_companions(config: RunConfig, name: str) -> tuple[Companion, ...]:
+    """Return the files beside the SKILL.md of a skill of the bank; `InputError` with every fault."""
+    from sdar.skills.companions import companions
+
+    return companions(bank_folder(config) / name)
 
 
 def bank_folder(config: RunConfig) -> Path:

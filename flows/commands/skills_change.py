@@ -173,7 +173,7 @@ def _row(file: SkillFile, done: str) -> dict[str, object]:
 
 def _read(file: Path) -> str:
     """Return a file or standard input as text; its content is checked later."""
-    from sdar.skills.files import MAX_FILE_BYTES, Fault, refusal
+    from sdar.skills.files import MAX_FILE_BYTES, refusal, text_of
 
     try:
         if str(file) == "-":
@@ -181,13 +181,11 @@ def _read(file: Path) -> str:
         else:
             with file.open("rb") as opened:
                 data = opened.read(MAX_FILE_BYTES + 1)
-        text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}. Name a SKILL.md with --from.") from error
-    except UnicodeDecodeError as error:
-        raise refusal([Fault(file, 1, "is not UTF-8; save the file as UTF-8")]) from error
-    if len(data) > MAX_FILE_BYTES:
-        raise refusal([Fault(file, 1, f"more than {MAX_FILE_BYTES} bytes")])
+    text = text_of(data, file)
+    if not isinstance(text, str):
+        raise refusal(text)
     return text
 
 

@@ -26,7 +26,7 @@ def import_(
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Copy skills into a bank: all of them, or none if anything is wrong. Only SKILL.md files are taken."""
+    """Copy skills into a bank, with the files beside them: all, or none if anything is wrong."""
     from sdar.skills.exchange import import_skills
 
     folder = own_bank(settings(bank, config, set_))
@@ -54,7 +54,7 @@ def export(
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write SKILL.md files to a folder or an archive, with the keys that the pipeline does not read."""
+    """Write skills to a folder or an archive, with all keys and the files beside them."""
     from sdar.skills.exchange import export_skills
     from sdar.skills.files import load_files
 

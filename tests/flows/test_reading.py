@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
@@ -200,14 +200,6 @@ def test_skills_are_listed_shown_and_found_with_a_reason(capsys: Capture) -> Non
 def test_shared_words_leave_stop_words_out() -> None:
     skill = next(s for s in builtin_skills("household") if s.name == "home-of-cup-mug-glass")
     assert shared_words("Where are the Mugs and the kettle kept?", skill) == ["mugs", "kept"]
-
-
-def test_environments_are_listed_with_their_splits(capsys: Capture) -> None:
-    rows: list[dict[str, Any]] = json.loads(read(capsys, "envs", "list", "--json"))
-    household = next(row for row in rows if row["name"] == "household")
-    assert set(household["splits"]) == {"train", "seen", "unseen"}
-    assert all(count > 0 for count in household["splits"].values())
-    assert "household" in read(capsys, "envs", "list")
 
 
 def test_a_handbook_is_a_bank_that_loads(tmp_path: Path, capsys: Capture) -> None:

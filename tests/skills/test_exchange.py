@@ -66,20 +66,28 @@ def test_a_single_file_may_have_any_name_and_place(tmp_path: Path) -> None:
     assert import_skills(tmp_path / "bank" / "cups", tmp_path / "other").added == ("cups",)
 
 
-def test_an_archive_may_hold_other_files_and_outer_folders(tmp_path: Path) -> None:
+def test_an_archive_brings_the_files_of_its_skills_and_no_others(tmp_path: Path) -> None:
     made = archive(
         tmp_path / "a.zip",
         {
             "repo-main/": "",
             "repo-main/README.md": "read me",
             "repo-main/skills/cups/SKILL.md": text("cups"),
-            "repo-main/skills/cups/run.sh": "rm -rf /",
+            "repo-main/skills/cups/scripts/run.sh": "echo",
+            "repo-main/skills/cups/.git/config": "hidden",
+            "repo-main/skills/cups/nested/SKILL.md": text("nested"),
+            "repo-main/skills/cups/nested/own.txt": "of the nested one",
             "repo-main/.removed/0001/pans/SKILL.md": "broken",
             "__MACOSX/cups/SKILL.md": "broken",
         },
     )
-    assert import_skills(made, tmp_path / "bank").added == ("cups",)
-    assert tree(tmp_path / "bank") == {"cups/SKILL.md": text("cups")}
+    assert import_skills(made, tmp_path / "bank").added == ("cups", "nested")
+    assert tree(tmp_path / "bank") == {
+        "cups/SKILL.md": text("cups"),
+        "cups/scripts/run.sh": "echo",
+        "nested/SKILL.md": text("nested"),
+        "nested/own.txt": "of the nested one",
+    }
 
 
 @pytest.mark.parametrize(
@@ -204,7 +212,7 @@ def test_a_bank_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 def test_an_archive_with_too_many_entries_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sdar.skills.exchange.MAX_ENTRIES", 1)
+    monkeypatch.setattr("sdar.skills.archive.MAX_ENTRIES", 1)
     made = archive(tmp_path / "a.zip", {"a/SKILL.md": text("a"), "b/SKILL.md": text("b")})
     with pytest.raises(InputError, match="2 entries; at most 1 are allowed"):
         read_source(made)

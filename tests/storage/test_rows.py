@@ -75,7 +75,9 @@ RECORDS: dict[str, list[Record]] = {
     ],
     "skill_trial": [
         trial("s2", "refused"),
-        trial("s1", "admitted").model_copy(update={"difference": 0.1 + 0.2, "lift_success": -1e-300}),
+        trial("s1", "admitted").model_copy(
+            update={"difference": 0.1 + 0.2, "turns_with": 3.5, "turns_high": -0.1, "lift_success": -1e-300}
+        ),
     ],
     "skill_lift": [
         SkillLift(

@@ -15,8 +15,10 @@ from sdar.policy.model import policy_id
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import IntegrityError
 from sdar.schemas.keys import content_hash
-from sdar.skills.files import builtin_skills
+from sdar.skills.exchange import export_skills
+from sdar.skills.files import builtin_folder, builtin_skills, load_files
 from sdar.skills.index_files import CARD
+from sdar.skills.retirement import restore_skill, retire_skill
 from sdar.skills.retrieval import Retriever
 from sdar.skills.strategies import STRATEGIES
 from sdar.tasks.bank import stage_similarity
@@ -128,3 +130,24 @@ def test_a_bank_without_vectors_is_embedded_when_it_is_read(finished: SmallRun, 
         c.skills
         for c in with_vectors.rows["teacher_context"]  # type: ignore[attr-defined]
     ]
+
+
+def test_a_skill_retired_in_its_folder_is_kept_and_never_retrieved(policy_path: Path, tmp_path: Path) -> None:
+    export_skills(load_files(builtin_folder("household")), tmp_path / "bank")
+    retire_skill(tmp_path / "bank", "what-cools", "The freezer broke.")
+    run = learn(tmp_path / "store", settings(policy_path, path=str(tmp_path / "bank")), 1)
+    bank = run.artifacts[0, "bank"]
+    assert card(run)["skills"] == 25
+    every, active = run.store.skills(bank, retired=True), run.store.skills(bank)
+    (gone,) = [skill for skill in every if skill not in active]
+    (state,) = [each for each in run.store.skill_states(bank) if each.retired]
+    assert (gone.name, state.skill_id, len(every)) == ("what-cools", gone.id, 26)
+    assert state.reason == "Retired by hand: The freezer broke."
+    used = {one.skill_id for c in run.store.contexts(run.artifacts[1, "retrieve"]) for one in c.skills}
+    assert used
+    assert gone.id not in used
+    # Without the decision the bank is that of the shipped skills, to the byte.
+    restore_skill(tmp_path / "bank", "what-cools")
+    again = learn(tmp_path / "other", settings(policy_path, path=str(tmp_path / "bank")), 0)
+    shipped = learn(tmp_path / "shipped", settings(policy_path), 0)
+    assert again.artifacts[0, "bank"] == shipped.artifacts[0, "bank"]

@@ -15,20 +15,25 @@ from small_runs import SmallRun, inputs_of, start
 from sdar.flows import cli
 from sdar.schemas.config import DistillConfig, RunConfig
 from sdar.schemas.errors import CheckFailedError, ConfigError
-from sdar.schemas.records import SkillLift, TaskSpec
+from sdar.schemas.records import TaskSpec
 from sdar.skills.files import make_skill
 from sdar.skills.retrieval import Retriever
 from sdar.skills.writers import Candidate
 from sdar.storage import open_store
 from sdar.tasks import distill
-from sdar.tasks.material import Book, check_training, held_out, open_book, read_material
+from sdar.tasks.material import (
+    Book,
+    check_training,
+    held_out,
+    open_book,
+    read_material,
+    retire_setting,
+    retired_by_hand,
+)
 from sdar.tasks.registry import bank_place, input_places, plan, trial_round
 from sdar.tasks.tryout import Tryout, bank_lifts, mean_logprobs
 
 PLAY, GAP = DistillConfig(), DistillConfig(trial="gap")
-LIFT = SkillLift(
-    skill_id="a", successes=2, lift_success=0.0, failures=2, lift_failure=0.2, lift=-0.2, low=-0.3, high=-0.1
-)
 
 
 def skill(name: str, body: str = "b", version: int = 1, parents: tuple[str, ...] = ()) -> Any:
@@ -87,20 +92,6 @@ def test_a_skill_must_raise_the_gap_of_successes(won: Any, lost: Any, admitted: 
     assert reason in why
 
 
-def test_a_skill_of_the_bank_is_retired_only_for_proven_harm() -> None:
-    assert distill.judge_again(tryout("111111110000", "000000000000"), LIFT, PLAY)[0]
-    unsure = LIFT.model_copy(update={"high": 0.1})
-    assert distill.judge_again(tryout("111111110000", "000000000000"), unsure, PLAY)[0]
-    # A lift below 0 retires what won nothing in play, and one task won saves it.
-    assert distill.judge_again(tryout("111111110000", "111111110000"), LIFT, PLAY)[0]
-    assert not distill.judge_again(tryout("111111110000", "111111111000"), LIFT, PLAY)[0]
-    assert not distill.judge_again(tryout("111111110000", "111111110000"), unsure, PLAY)[0]
-    assert not distill.judge_again(tryout(), LIFT, PLAY)[0]
-    assert distill.judge_again(tryout(), LIFT, GAP)[0]
-    assert not distill.judge_again(tryout(), LIFT.model_copy(update={"high": 0.0}), GAP)[0]
-    assert not distill.judge_again(tryout(), LIFT.model_copy(update={"low": None, "high": None}), GAP)[0]
-
-
 def test_a_new_version_retires_the_old_one_and_keeps_it() -> None:
     old, new = skill("x", parents=("e1",)), skill("x", "other", 2, ("e2",))
     book = Book((old,)).add(new)
@@ -123,6 +114,19 @@ def test_retiring_by_hand_and_taking_it_back() -> None:
     versions = Book((a,)).add(skill("a", "new", 2))
     stored = [versions.state(each) for each in versions.skills]
     assert open_book(versions.skills, stored, DistillConfig(restore="a")).active() == [versions.skills[1]]
+
+
+def test_decisions_by_hand_may_have_reasons() -> None:
+    text = "a, b: The lamp, it moved.; c"
+    assert retired_by_hand(text) == {
+        "a": "The lamp, it moved.",
+        "b": "The lamp, it moved.",
+        "c": "distill.retire names it.",
+    }
+    assert retired_by_hand(retire_setting(retired_by_hand(text))) == retired_by_hand(text)
+    assert retired_by_hand("") == {}
+    book = open_book([skill("a")], [], DistillConfig(retire="a: It moved."))
+    assert book.state(book.skills[0]).reason == "Retired by hand: It moved."
 
 
 def test_a_task_is_on_one_side_only() -> None:
@@ -271,6 +275,9 @@ def test_duplicates_add_up_and_a_settled_refusal_is_not_tried_again(earned: Smal
     assert book.state(first).evidence == ("e1", "e2")
     assert [(each.skill.name, each.support) for each in new] == [("z", 3)]
     assert [(trial.name, trial.verdict) for trial in trials] == [("y", "merged")]
+    # Words that only a new skill has count: another place is another fact.
+    near = [skill("p", f"The cup is kept in cabinet {number}.", parents=(f"e{number}",)) for number in (3, 4)]
+    assert distill.twins(inputs, Book((near[0],)), near) == [near[0], None]
     gone = Book((first,)).retire(first, "It hurts.")
     _, _, refused = distill.merge(inputs, gone, [Candidate(second, 1)])
     assert [(trial.verdict, "retired" in trial.reason) for trial in refused] == [("refused", True)]
