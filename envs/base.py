@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.records import TaskSpec
 
 
@@ -60,3 +61,34 @@ class Environment(Protocol):
     def expert(self) -> Demonstrator | None:
         """Return a demonstrator for the episode that was just reset, if there is one."""
         ...
+
+
+EnvironmentFactory = Callable[[EnvironmentConfig], Environment]
+
+
+@dataclass(frozen=True)
+class EnvironmentKind:
+    """What is known of an environment before it is made.
+
+    Attributes:
+        name: as given to `--env NAME`.
+        summary: one sentence.
+        load: imports the environment and returns what makes it from its configuration.
+        settings: value by dotted configuration path, over the defaults of `RunConfig`: what suits this world.
+        options: what it reads from `env.options`: default by name.
+        names: regular expression of the names that the tokenizer of a starter policy keeps whole, so that a
+            small model can copy them from a skill or an observation into an action.
+        extra: the optional extra that it needs, named like the module that it brings, or empty.
+        starter: whether the weights that `policy.path: starter` names were made for it.
+        workers: whether it lives in worker processes, because it is slow, or can crash or hang.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], EnvironmentFactory]
+    settings: Mapping[str, str | float | bool] = field(default_factory=dict)
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    names: str = r"[A-Za-z]+ \d+"
+    extra: str = ""
+    starter: bool = False
+    workers: bool = False

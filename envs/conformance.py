@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sdar.envs.base import Environment, StepResult
-from sdar.envs.registry import EnvironmentFactory
+from sdar.envs.base import Environment, EnvironmentFactory, StepResult
+from sdar.envs.demonstration import Demonstrates
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.records import TaskSpec
 from sdar.schemas.seeds import generator
 
 NO_ACTIONS = ("", "   ", "xyzzy", "\x00", "\n\n", "<|act|>", '{"tool": 1', "où est-ce?", "go " * 2000)
 """Texts that are an action in no environment."""
+EXPERT_STEPS = 200
+"""Most actions that an expert may need for a task."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class _Trial:
 
 
 def check_environment(
-    factory: EnvironmentFactory, config: EnvironmentConfig, episodes: int = 12, expert_steps: int = 200
+    factory: EnvironmentFactory,
+    config: EnvironmentConfig,
+    episodes: int = 12,
+    expert_steps: int = EXPERT_STEPS,
 ) -> list[str]:
     """Return one sentence for each fault found, each beginning with the name of the rule; empty is good.
 
@@ -41,11 +46,28 @@ def check_environment(
         episodes: tasks to play per rule, drawn evenly over each split.
         expert_steps: most actions that the expert may need for a task.
     """
-    try:
-        trial = _Trial(factory, config, _samples(factory(config), episodes), expert_steps)
-    except Exception as error:  # whatever a foreign world raises is a fault to report, not a crash
-        return [f"tasks: listing them raised {_text(error)}"]
+    trial = _trial(factory, config, episodes, expert_steps)
+    if isinstance(trial, str):
+        return [trial]
     return [fault for rule, check in RULES.items() for fault in _faults(rule, check, trial)]
+
+
+def check_rule(
+    rule: str, factory: EnvironmentFactory, config: EnvironmentConfig, episodes: int = 12
+) -> list[str]:
+    """Return one sentence for each fault against one of `RULES`; see `check_environment`."""
+    trial = _trial(factory, config, episodes)
+    return [trial] if isinstance(trial, str) else _faults(rule, RULES[rule], trial)
+
+
+def _trial(
+    factory: EnvironmentFactory, config: EnvironmentConfig, episodes: int, expert_steps: int = EXPERT_STEPS
+) -> _Trial | str:
+    """Return what the rules play, or the fault that there is nothing to play."""
+    try:
+        return _Trial(factory, config, _samples(factory(config), episodes), expert_steps)
+    except Exception as error:  # whatever a foreign world raises is a fault to report, not a crash
+        return f"tasks: listing them raised {_text(error)}"
 
 
 def _samples(environment: Environment, episodes: int) -> list[TaskSpec]:
@@ -203,6 +225,20 @@ def _must_refuse(environment: Environment, when: str) -> Iterator[str]:
         yield f"a step {when} was answered {answer.observation!r}; it must be an error"
 
 
+def _demonstrations(trial: _Trial) -> Iterator[str]:
+    first, again = trial.new(), trial.new()
+    if not isinstance(first, Demonstrates) or not isinstance(again, Demonstrates):
+        return
+    for index in range(max(len(trial.samples), 1)):
+        shown = first.demonstration(index, 1, 0.0)
+        if shown != again.demonstration(index, 1, 0.0):
+            yield f"number {index} is not the same each time it is shown"
+        if shown.block:
+            yield f"number {index} has skills in its prompt with a share of 0: {shown.block[:60]!r}"
+        if not any(turn.learn for turn in shown.turns):
+            yield f"number {index} has no action to learn from"
+
+
 RULES: Mapping[str, Callable[[_Trial], Iterator[str]]] = {
     "tasks": _tasks,
     "splits": _splits,
@@ -211,5 +247,6 @@ RULES: Mapping[str, Callable[[_Trial], Iterator[str]]] = {
     "admissible actions": _admissible,
     "expert": _expert,
     "order": _order,
+    "demonstrations": _demonstrations,
 }
 """The rules by name, as faults are reported."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
-from sdar.policy.dialogue import END, PAD, Dialogue, load_dialogue
+from sdar.policy.dialogue import Dialogue, load_dialogue
+from sdar.policy.prompts import FILE as PROMPTS
+from sdar.policy.template import read_template
 from sdar.schemas.errors import InputError
 
 WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
 STARTER = Path(__file__).parent / "starter"
+LOGIT_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,10 @@ def new_model(
         return Qwen3ForCausalLM(config)
 
 
-def save_policy(folder: Path, model: PreTrainedModel, tokenizer: Tokenizer) -> None:
-    """Write weights, configuration and tokenizer in the Hugging Face layout; never pickle."""
+def save_policy(folder: Path, model: PreTrainedModel, dialogue: Dialogue) -> None:
+    """Write weights, configuration and dialogue format in the Hugging Face layout; never pickle."""
     folder.mkdir(parents=True, exist_ok=True)
-    wrapped = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=END
-    )
-    wrapped.save_pretrained(folder)
+    dialogue.save(folder)
     model.save_pretrained(folder)
 
 
@@ -107,13 +108,29 @@ def policy_folder(path: str) -> Path:
         InputError: the folder is missing or is no policy.
     """
     folder = STARTER if path == "starter" else Path(path)
-    missing = [name for name in ("config.json", WEIGHTS, "tokenizer.json") if not (folder / name).is_file()]
+    needed = ("config.json", *weight_files(folder), "tokenizer.json")
+    missing = [name for name in needed if not (folder / name).is_file()]
     if missing:
         raise InputError(
             f"policy {path!r}: {folder} has no {', '.join(missing)}; "
             "give policy.path a Hugging Face causal LM folder, or `starter` for the shipped one"
         )
     return folder
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Return the names of a policy's weight files: one, or the parts that an index names.
+
+    Raises:
+        InputError: the index is malformed.
+    """
+    if not (folder / INDEX).is_file():
+        return [WEIGHTS]
+    try:
+        parts = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted({Path(part).name for part in parts})
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"{folder / INDEX} is malformed ({error}); copy the model's folder anew") from error
 
 
 def load_policy(folder: Path, device: str = "cpu") -> Policy:
@@ -126,9 +143,55 @@ def load_policy(folder: Path, device: str = "cpu") -> Policy:
     return Policy(model, load_dialogue(folder))
 
 
+def check_model(policy: Policy, max_tokens: int) -> None:
+    """Check that a model computes what sampler and learner take for granted.
+
+    Raises:
+        InputError: its context is too short, its attention is not full and causal, or its logits are not the
+            product of the last hidden states and the output embedding.
+    """
+    model, name = policy.model, type(policy.model).__name__
+    config = model.config
+    longest = int(getattr(config, "max_position_embeddings", max_tokens))
+    if max_tokens > longest:
+        raise InputError(
+            f"policy.max_tokens is {max_tokens}, but {name} reads at most {longest} tokens; "
+            f"Next: --set policy.max_tokens={longest}"
+        )
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    sliding = getattr(config, "sliding_window", None) is not None and getattr(
+        config, "use_sliding_window", True
+    )
+    if kinds != {"full_attention"} or sliding:
+        raise InputError(
+            f"{name} has layers of kind {', '.join(sorted(kinds))}"
+            f"{' with a sliding window' if sliding else ''}; "
+            "allowed: models whose layers all have full attention, such as Llama, Qwen2 and Qwen3"
+        )
+    ids = torch.arange(4, device=model.device)[None]
+    with torch.inference_mode():
+        logits = model(input_ids=ids, use_cache=False).logits.float()
+        ours = torch.nn.functional.linear(
+            run_decoder(model, input_ids=ids, use_cache=False), output_head(model)
+        )
+    worst = float((logits - ours.float()).abs().max())
+    if not worst <= LOGIT_TOLERANCE:
+        raise InputError(
+            f"the logits of {name} differ by {worst:.2g} from hidden states times output embedding; "
+            "allowed: models without bias, scaling or cap on their logits, such as Llama, Qwen2 and Qwen3"
+        )
+
+
 def policy_id(folder: Path) -> str:
-    """Return the content hash of weights and tokenizer, as 64 hexadecimal digits."""
+    """Return the content hash of weights, tokenizer, and of a chat model's template and prompts.
+
+    64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
-    for name in (WEIGHTS, "tokenizer.json"):
+    names = [*weight_files(folder), "tokenizer.json", *([PROMPTS] if (folder / PROMPTS).is_file() else [])]
+    for name in names:
         digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    template = read_template(folder)
+    if template is not None:
+        digest.update(hashlib.sha256(template.encode()).digest())
     return digest.hexdigest()

@@ -76,7 +76,7 @@ class CachedConversations:
     ) -> None:
         """Start with empty conversations; see `Sampler.start`."""
         self._model = policy.model
-        self._end = policy.dialogue.end_id
+        self._stops = policy.dialogue.stop_ids
         self._limit = max_action_tokens
         self._uniforms = torch.from_numpy(uniforms).to(policy.model.device)
         self._drawn = torch.zeros(len(uniforms), dtype=torch.long, device=policy.model.device)
@@ -116,14 +116,15 @@ class CachedConversations:
             for row, token, logprob in zip(active, tokens, chosen, strict=True):
                 ids[row].append(token)
                 logprobs[row].append(logprob)
-            active = [row for row in active if ids[row][-1] != self._end]
+            active = [row for row in active if ids[row][-1] not in self._stops]
             if not active:
                 break
             fed = [[] for _ in range(count)]
             for row in active:
                 fed[row] = ids[row][-1:]
         return [
-            SampledAction(ids[row], logprobs[row], complete=ids[row][-1] == self._end) for row in range(count)
+            SampledAction(ids[row], logprobs[row], complete=ids[row][-1] in self._stops)
+            for row in range(count)
         ]
 
     def _forward(self, fed: list[list[int]]) -> torch.Tensor:

@@ -8,25 +8,29 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from sdar.policy.dialogue import SPECIAL_TOKENS
 
+NUMBERED_NAMES = r"[A-Za-z]+ \d+"
+"""Names such as `cabinet 3`."""
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    """Train a byte-level BPE whose merges may cross words, except at numbered names.
 
-    Names such as `cabinet 3` are cut out first: wherever one stands it becomes the same token, so that a
-    small model can copy it from a skill into an action. All other text merges freely, which keeps an
-    episode of the household near 150 tokens.
+def train_tokenizer(texts: Iterable[str], vocabulary: int, names: str = NUMBERED_NAMES) -> Tokenizer:
+    """Train a byte-level BPE whose merges may cross words, except at names.
+
+    Names are cut out first: wherever one stands it becomes the same token, so that a small model can copy it
+    from a skill into an action. All other text merges freely, which keeps an episode of the household near
+    150 tokens.
 
     Args:
         texts: the pieces that the dialogue encodes, one by one.
         vocabulary: number of tokens, special tokens included.
+        names: regular expression of the names of an environment.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=None))
-    names = pre_tokenizers.Split(Regex(r"[A-Za-z]+ \d+"), behavior="isolated")
+    whole = pre_tokenizers.Split(Regex(names), behavior="isolated")
     articles = pre_tokenizers.Split(
         Regex(r"(?:, | and | or | )?\b(?:the|The|a|some|two) "), behavior="isolated"
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [names, articles, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [whole, articles, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

@@ -16,6 +16,7 @@ TeacherWeights = Literal["live", "frozen", "ema", "periodic"]
 Schedule = Literal["constant", "linear", "cosine"]
 Strategy = Literal["embedding", "keyword", "hybrid", "task_type", "ucb", "full", "random", "none"]
 EMBEDDERS = ("tfidf", "minilm", "policy")
+ActionFormat = Literal["plain", "tagged"]
 Credit = Literal["episode", "anchor", "teacher_ratio", "turn_belief"]
 
 
@@ -30,7 +31,19 @@ class EnvironmentConfig(Section):
 
     name: str = Field("household", description="Registered environment, see `sdar envs list`.")
     house: int = Field(0, ge=0, description="Household: which target house the agent works in.")
+    data: str = Field(
+        "", description="Folder or file with the environment's data; empty takes what it has or makes itself."
+    )
+    options: dict[str, str | int | float | bool] = Field(
+        {}, description="Settings of the environment's own, by name; each environment says which it knows."
+    )
     max_steps: Positive = Field(16, description="Actions per episode.")
+    step_timeout: float = Field(
+        60.0, gt=0.0, description="Worlds in worker processes: seconds until a step that hangs is ended."
+    )
+    reset_timeout: float = Field(
+        300.0, gt=0.0, description="The same for a reset, for listing the tasks, and for making the world."
+    )
     train_split: str = Field("train", description="Split that collected tasks come from.")
     panel_split: str = Field("unseen", description="Split that the frozen panel comes from.")
 
@@ -45,6 +58,10 @@ class PolicyConfig(Section):
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
     threads: int = Field(0, ge=0, description="Torch threads; 0 takes all cores.")
     max_tokens: Positive = Field(1024, description="Context window: longest row in tokens.")
+    action_format: ActionFormat = Field(
+        "plain",
+        description="Chat models: the whole answer is the action, or reasoning in <think> and one <action>.",
+    )
 
 
 class WarmStartConfig(Section):
@@ -234,7 +251,9 @@ class DistillConfig(Section):
         16, ge=2, description="Episodes of either outcome on which the lift of a skill is measured."
     )
     recheck: int = Field(4, ge=0, description="Skills of the lowest lift that are tried again at a time.")
-    retire: str = Field("", description="Names of skills to retire by hand, with commas.")
+    retire: str = Field(
+        "", description="Skills to retire: `name, name`, or with reasons `name: reason; name: reason`."
+    )
     restore: str = Field("", description="Names of skills never to retire; retired ones come back.")
 
 
@@ -280,6 +299,9 @@ class RunConfig(Section):
     """Everything that determines a run."""
 
     seed: int = Field(0, ge=0, lt=2**31, description="Root of every random choice.")
+    workers: int = Field(
+        0, ge=0, description="Processes that play worlds which need them; 0 is one per core."
+    )
     method: str = Field("sdar", description="Preset of the switches below, see `sdar methods`.")
     env: EnvironmentConfig = EnvironmentConfig()
     policy: PolicyConfig = PolicyConfig()

@@ -31,6 +31,12 @@ class EnvironmentMissingError(SdarError, LookupError):
     exit_code = 3
 
 
+class EnvironmentFailedError(SdarError, RuntimeError):
+    """A world crashed, hung, or was asked to go on without an episode."""
+
+    exit_code = 1
+
+
 class StoreBusyError(SdarError, BlockingIOError):
     """Another process is writing to the store."""
 

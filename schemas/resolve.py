@@ -1,4 +1,7 @@
-"""From defaults, a method, a file and the command line to one checked `RunConfig`, all faults at once."""
+"""From defaults, an environment, a method, a file and the command line to one checked `RunConfig`.
+
+All faults are reported at once.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,12 @@ from pydantic.fields import FieldInfo
 
 from sdar.schemas.config import EMBEDDERS, RunConfig
 from sdar.schemas.errors import ConfigError
+from sdar.schemas.world import OPTIONS, SCALAR, RawOption, World, Worlds, nested, option_value, spread
 
 Methods = Mapping[str, Mapping[str, Any]]
 
+_NAME = "env.name"
+_POLICY = "policy.path"
 _STORED = "from the run"
 _NEXT = "Next: `sdar config schema` lists every setting with its default and range."
 _SIGNS = {"gt": "> {}", "ge": ">= {}", "lt": "< {}", "le": "<= {}"}
@@ -77,20 +83,28 @@ class _Layers:
     faults: list[Fault] = field(default_factory=list)
 
     def put(self, values: Mapping[str, Any], origin: str) -> None:
-        for path, value in values.items():
-            if path in _PATHS:
+        for path, value in spread(values).items():
+            if path == OPTIONS:
+                self.faults.append(Fault(path, repr(value), f"{OPTIONS}.NAME=value", origin))
+            elif path in _PATHS or path.startswith(f"{OPTIONS}."):
                 self.values[path], self.origins[path] = value, origin
             else:
                 self.faults.append(_unknown(path, value, origin))
 
 
-def resolve(methods: Methods, file: Path | None = None, overrides: Sequence[str] = ()) -> Resolved:
-    """Return the configuration that defaults, method, file and command line give, in rising precedence.
+def resolve(
+    methods: Methods,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    environments: Worlds | None = None,
+) -> Resolved:
+    """Return what defaults, environment, method, file and command line give, in rising precedence.
 
     Args:
         methods: settings by dotted path, for each known method.
         file: a YAML or TOML file with some of the settings, or None.
         overrides: `path=value` texts as given to `--set`.
+        environments: the known ones by name; None takes any name and any option.
 
     Raises:
         ConfigError: something is wrong; the message lists every fault with what is allowed.
@@ -101,7 +115,12 @@ def resolve(methods: Methods, file: Path | None = None, overrides: Sequence[str]
     for text in overrides:
         above.put(_read_override(text, above.faults), "from the command line")
     layers = _Layers(faults=above.faults)
-    name = above.values.get("method", _PATHS["method"].default)
+    world = _world(above, environments)
+    if world is not None:
+        given = above.values.get(_NAME, _PATHS[_NAME].default)
+        own = {} if world.starter else {_POLICY: "bootstrap"}
+        layers.put({**own, **world.settings}, f"from environment {given}")
+    name = (layers.values | above.values).get("method", _PATHS["method"].default)
     if isinstance(name, str) and name in methods:
         layers.put(methods[name], f"from method {name}")
     else:
@@ -110,15 +129,17 @@ def resolve(methods: Methods, file: Path | None = None, overrides: Sequence[str]
         layers.faults.append(Fault("method", repr(name), ", ".join(methods), origin, near))
     layers.values |= above.values
     layers.origins |= above.origins
-    return _checked(layers)
+    return _checked(layers, world)
 
 
-def change(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+def change(config: RunConfig, overrides: Sequence[str], environments: Worlds | None = None) -> RunConfig:
     """Return the configuration of a stored run with some settings changed.
 
     Args:
         config: as the run has it.
-        overrides: `path=value` texts as given to `--set`; a method stands for settings and is none itself.
+        overrides: `path=value` texts as given to `--set`; a method and an environment stand for settings and
+            are none themselves.
+        environments: the known ones by name; None takes any option.
 
     Raises:
         ConfigError: something is wrong; the message lists every fault with what is allowed.
@@ -127,10 +148,12 @@ def change(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     layers.put(flatten(config.model_dump(mode="json")), _STORED)
     for text in overrides:
         layers.put(_read_override(text, layers.faults), "from the command line")
-    if layers.origins["method"] != _STORED:
-        allowed = "the settings that it stands for, see `sdar methods`, or a new run"
-        layers.faults.append(Fault("method", repr(layers.values["method"]), allowed))
-    return _checked(layers).config
+    for path, see in (("method", "sdar methods"), (_NAME, "sdar envs list --json")):
+        if layers.origins[path] != _STORED:
+            allowed = f"the settings that it stands for, see `{see}`, or a new run"
+            layers.faults.append(Fault(path, repr(layers.values[path]), allowed))
+    known = environments if environments is not None and config.env.name in environments else {}
+    return _checked(layers, known.get(config.env.name)).config
 
 
 def settings() -> list[Setting]:
@@ -145,9 +168,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping) and (value or path not in _SECTIONS):
+        if isinstance(value, Mapping) and path not in _PATHS and (value or path not in _SECTIONS):
             flat |= flatten(value, f"{path}.")
-        elif value != {}:
+        elif value != {} or path in _PATHS:
             flat[path] = value
     return flat
 
@@ -164,28 +187,65 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
 
 _PATHS = _leaves(RunConfig)
 _FOLDERS = {
-    "policy.path": ("starter", "bootstrap"),
+    _POLICY: ("starter", "bootstrap"),
     "skills.path": ("builtin", "empty"),
     "skills.embedder": EMBEDDERS,
 }
 _SECTIONS = {path.rpartition(".")[0] for path in _PATHS} - {""}
 
 
-def _checked(layers: _Layers) -> Resolved:
-    nested: dict[str, Any] = {}
-    for path, value in layers.values.items():
-        section, _, name = path.rpartition(".")
-        (nested.setdefault(section, {}) if section else nested)[name] = value
-    faults = list(layers.faults)
+def _world(above: _Layers, environments: Worlds | None) -> World | None:
+    name = above.values.get(_NAME, _PATHS[_NAME].default)
+    if environments is None or not isinstance(name, str):
+        return None
+    if name in environments:
+        return environments[name]
+    near = _near(name, list(environments))
+    above.faults.append(Fault(_NAME, repr(name), ", ".join(environments), above.origins.get(_NAME, ""), near))
+    return None
+
+
+def _checked(layers: _Layers, world: World | None) -> Resolved:
+    faults = [*layers.faults, *_take_options(layers, world)]
     config = None
     try:
-        config = RunConfig.model_validate(nested)
+        config = RunConfig.model_validate(nested(layers.values))
     except ValidationError as error:
         faults += [_invalid(detail, layers.origins) for detail in error.errors()]
     faults += _missing_folders(layers)
+    faults += _foreign_starter(layers, world)
     if faults or config is None:
         raise ConfigFaultsError("the configuration", faults)
-    return Resolved(config, {path: layers.origins.get(path, "default") for path in _PATHS})
+    origins = {path: layers.origins.get(path, "default") for path in _PATHS}
+    given = [origin for path, origin in layers.origins.items() if path.startswith(f"{OPTIONS}.")]
+    return Resolved(config, {**origins, OPTIONS: ", ".join(dict.fromkeys(given)) or "default"})
+
+
+def _take_options(layers: _Layers, world: World | None) -> list[Fault]:
+    """Bring every option into the type of its default, and return the faults of those that are none."""
+    faults = []
+    for path in [path for path in layers.values if path.startswith(f"{OPTIONS}.")]:
+        name, value, origin = path.removeprefix(f"{OPTIONS}."), layers.values.pop(path), layers.origins[path]
+        if world is not None and name not in world.options:
+            allowed = ", ".join(f"{OPTIONS}.{each}" for each in world.options)
+            near = _near(name, list(world.options))
+            faults.append(
+                Fault(
+                    path,
+                    "an unknown option",
+                    allowed or "none, this environment has no options",
+                    origin,
+                    near and f"{OPTIONS}.{near}",
+                )
+            )
+            continue
+        default = None if world is None else world.options[name]
+        try:
+            layers.values[path] = option_value(value, default)
+        except ValueError:
+            allowed = _type_name(SCALAR if default is None else type(default))
+            faults.append(Fault(path, repr(value), allowed, origin))
+    return faults
 
 
 def _missing_folders(layers: _Layers) -> list[Fault]:
@@ -199,6 +259,18 @@ def _missing_folders(layers: _Layers) -> list[Fault]:
             allowed = f"{', '.join(special)} or an existing folder"
             faults.append(Fault(path, repr(value), allowed, origin))
     return faults
+
+
+def _foreign_starter(layers: _Layers, world: World | None) -> list[Fault]:
+    """Refuse the shipped weights for an environment that they were not made for."""
+    name, origin = layers.values.get(_NAME, ""), layers.origins.get(_POLICY, "default")
+    if world is None or world.starter or origin == _STORED or layers.values.get(_POLICY) != "starter":
+        return []
+    allowed = (
+        f"for {name} no starter is shipped: bootstrap, or a folder, which "
+        f"`sdar bootstrap --env {name} --out FOLDER` makes"
+    )
+    return [Fault(_POLICY, "'starter'", allowed, origin)]
 
 
 def _invalid(detail: Any, origins: Mapping[str, str]) -> Fault:
@@ -255,6 +327,8 @@ def _type_name(annotation: Any) -> str:
     names = {int: "an integer", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     if get_origin(annotation) in (Union, UnionType):
         return " or ".join(_type_name(part) for part in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return f"values by name, {OPTIONS}.NAME=value"
     return names.get(annotation, str(annotation))
 
 
@@ -266,6 +340,8 @@ def _read_override(text: str, faults: list[Fault]) -> dict[str, Any]:
         return {}
     if path in _PATHS and _PATHS[path].annotation is str:
         return {path: raw}
+    if path.startswith(f"{OPTIONS}."):
+        return {path: RawOption(raw)}
     try:
         return {path: yaml.safe_load(raw)}
     except yaml.YAMLError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sdar.envs.household.demonstrations import Demonstration
+from sdar.envs.demonstration import Demonstration
 from sdar.policy.dialogue import Dialogue
 from sdar.policy.scoring import Row
 from sdar.policy.warmstart import Lesson
@@ -36,7 +36,7 @@ def encode_demonstration(dialogue: Dialogue, demonstration: Demonstration, max_t
     ids = dialogue.prompt(demonstration.goal, demonstration.turns[0].observation, demonstration.block)
     weights = [OTHER_TOKENS] * len(ids)
     for index, turn in enumerate(demonstration.turns):
-        observation = dialogue.observation(turn.observation) if index else []
+        observation = [*dialogue.seam(ids), *dialogue.observation(turn.observation)] if index else []
         action = dialogue.action(turn.action)
         if len(ids) + len(observation) + len(action) > max_tokens:
             break

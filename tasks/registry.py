@@ -51,6 +51,7 @@ STAGES: Mapping[str, Stage] = {
 IRRELEVANT = {
     "policy.device": "where the model runs, not what it computes beyond rounding",
     "policy.threads": "how fast the model runs",
+    "workers": "how many processes the world's episodes share",
     "distill.every": "which rounds write skills; each one's result is the same",
     "distill.window": "which rounds' episodes are read; they are inputs of the stage",
     "evaluation.every": "which rounds have an evaluation; each one's result is the same",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdar.policy.dialogue import Dialogue
-from sdar.policy.rows import episode_rows
+from sdar.policy.rows import cuts, episode_rows
 from sdar.schemas.config import RunConfig, SkillsConfig
 from sdar.schemas.errors import CheckFailedError
 from sdar.schemas.keys import content_hash
@@ -66,13 +66,8 @@ def skills_read(config: RunConfig) -> dict[str, str]:
     return {"skills": content_hash(config.skills.model_dump(mode="json"))}
 
 
-def first_observation(episode: Episode, dialogue: Dialogue) -> int:
-    """Return how many tokens at the end of an episode's prompt are its first observation."""
-    return len(dialogue.observation(episode.turns[0].observation)) if episode.turns else 0
-
-
 def teacher_prompt(episode: Episode, goal: str, block: str, dialogue: Dialogue) -> NDArray[np.int32]:
-    """Return the ids of the student's own prompt with a skill block in front of it."""
+    """Return the ids of the student's own prompt with a skill block at its beginning."""
     observation = episode.turns[0].observation if episode.turns else ""
     return np.array(dialogue.prompt(goal, observation, block), dtype=np.int32)
 
@@ -94,7 +89,7 @@ def teacher_context(
         CheckFailedError: block and episode together exceed the context window.
     """
     prompt = teacher_prompt(episode, task.goal, block.text, dialogue)
-    rows = episode_rows(episode, prompt, first_observation(episode, dialogue))
+    rows = episode_rows(episode, prompt, cuts(episode, dialogue))
     length = max((len(row.token_ids) for row in rows), default=0)
     if length > max_tokens:
         raise CheckFailedError(

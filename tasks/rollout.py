@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sdar.envs.base import Environment
+from sdar.envs.base import Environment, StepResult
 from sdar.envs.registry import EnvironmentFactory
+from sdar.envs.workers import reset_many, step_many
+from sdar.policy.answers import Answer
 from sdar.policy.dialogue import Dialogue
 from sdar.policy.rows import window_start
 from sdar.policy.sampler import SampledAction, Sampler
 from sdar.schemas.config import EnvironmentConfig
+from sdar.schemas.errors import ConfigError
 from sdar.schemas.keys import content_hash
 from sdar.schemas.records import Episode, StopReason, TaskSpec, Turn
 from sdar.schemas.seeds import generator
@@ -61,13 +64,14 @@ class _Playing:
     action_mask: list[bool]
     logprobs: list[float]
     turns: list[Turn] = field(default_factory=list)
+    seam_ends: list[int] = field(default_factory=list)
     stop: StopReason | None = None
     success: bool = False
     error: str | None = None
 
     def window(self, history: int) -> int:
         """Return where the present turn's window begins."""
-        return window_start([turn.end for turn in self.turns], len(self.turns), history, self.head)
+        return window_start(self.seam_ends, len(self.turns), history, self.head)
 
 
 def roll_out(
@@ -81,16 +85,29 @@ def roll_out(
     """Play one episode per assignment and return them in the same order.
 
     An error inside an environment ends its episode with a stop reason and the message; the others go on.
+
+    Raises:
+        ConfigError: a prompt and one action do not fit into the context window; nothing was sampled.
     """
-    playing = [_begin(factory(config), dialogue, assignment) for assignment in assignments]
+    worlds = [factory(config) for _ in assignments]
+    first = reset_many(worlds, [assignment.task for assignment in assignments])
+    playing = [
+        _begin(world, observation, dialogue, assignment)
+        for world, observation, assignment in zip(worlds, first, assignments, strict=True)
+    ]
+    _check_room(playing, limits)
     draws = limits.max_steps * limits.max_action_tokens
     uniforms = np.stack([generator(a.seed, "actions").random(draws) for a in assignments])
     act = _in_windows if limits.history is not None else _in_conversations
     answers = act(playing, sampler, uniforms, limits)
     running = [i for i, episode in enumerate(playing) if episode.stop is None]
     while running:
-        for i, action in zip(running, answers(running), strict=True):
-            _advance(playing[i], action, dialogue, limits)
+        acting = [playing[i] for i in running]
+        actions = answers(running)
+        said = [dialogue.read(action.ids) for action in actions]
+        results = step_many([e.environment for e in acting], [answer.action for answer in said])
+        for episode, action, answer, result in zip(acting, actions, said, results, strict=True):
+            _advance(episode, action, answer, result, dialogue, limits)
         running = [i for i in running if playing[i].stop is None]
     return [_finish(episode, sampler.engine, limits) for episode in playing]
 
@@ -122,12 +139,12 @@ def _in_windows(
     return answers
 
 
-def _begin(environment: Environment, dialogue: Dialogue, assignment: Assignment) -> _Playing:
-    error = None
-    try:
-        observation = environment.reset(assignment.task, assignment.task.seed)
-    except Exception as fault:  # any fault of a world is data about that episode
-        observation, error = "", f"{type(fault).__name__}: {fault}"
+def _begin(
+    environment: Environment, first: str | Exception, dialogue: Dialogue, assignment: Assignment
+) -> _Playing:
+    """Prepare an episode from the first observation, or from the fault of a world that gave none."""
+    error = _text(first) if isinstance(first, Exception) else None
+    observation = "" if isinstance(first, Exception) else first
     ids = dialogue.prompt(assignment.task.goal, observation, assignment.block)
     return _Playing(
         assignment=assignment,
@@ -144,22 +161,42 @@ def _begin(environment: Environment, dialogue: Dialogue, assignment: Assignment)
     )
 
 
-def _advance(episode: _Playing, action: SampledAction, dialogue: Dialogue, limits: RolloutLimits) -> None:
-    """Take a sampled action in the world and prepare the next observation's tokens."""
+def _check_room(playing: Sequence[_Playing], limits: RolloutLimits) -> None:
+    longest = max(playing, key=lambda episode: episode.prompt_length)
+    needed = longest.prompt_length + limits.max_action_tokens
+    if needed > limits.max_tokens:
+        skills = " with its skill block" if longest.assignment.block else ""
+        raise ConfigError(
+            f"the prompt of task {longest.assignment.task.id}{skills} has {longest.prompt_length} "
+            f"tokens and an action up to {limits.max_action_tokens} (rollout.max_action_tokens): {needed} in "
+            f"all, but policy.max_tokens is {limits.max_tokens}. Next: set it to well above {needed}, "
+            "for there must be room for turns too, or lower skills.budget"
+        )
+
+
+def _advance(
+    episode: _Playing,
+    action: SampledAction,
+    answer: Answer,
+    result: StepResult | Exception,
+    dialogue: Dialogue,
+    limits: RolloutLimits,
+) -> None:
+    """Record a sampled action and what it led to, and prepare the next observation's tokens."""
     start = len(episode.ids)
     episode.ids += action.ids
     episode.action_mask += [True] * len(action.ids)
     episode.logprobs += action.logprobs
-    text = dialogue.decode(action.ids)
-    try:
-        result = episode.environment.step(text)
-    except Exception as fault:
-        episode.stop, episode.error = StopReason.ENVIRONMENT_ERROR, f"{type(fault).__name__}: {fault}"
-        episode.turns.append(_turn(episode, text, 0.0, False, start))
+    if isinstance(result, Exception):
+        episode.stop, episode.error = StopReason.ENVIRONMENT_ERROR, _text(result)
+        episode.turns.append(_turn(episode, answer.action, 0.0, False, start))
         return
-    episode.turns.append(_turn(episode, text, result.reward, result.valid and action.complete, start))
-    episode.observation, episode.success = result.observation, result.success
-    episode.new = dialogue.observation(result.observation)
+    valid = result.valid and action.complete and not answer.fault
+    episode.turns.append(_turn(episode, answer.action, result.reward, valid, start))
+    episode.observation, episode.success = answer.heard(result.observation), result.success
+    seam = dialogue.seam(action.ids)
+    episode.seam_ends.append(len(episode.ids) + len(seam))
+    episode.new = [*seam, *dialogue.observation(episode.observation)]
     if result.done:
         episode.stop = StopReason.SUCCESS if result.success else StopReason.FAILURE
     elif len(episode.turns) >= limits.max_steps:
@@ -170,6 +207,10 @@ def _advance(episode: _Playing, action: SampledAction, dialogue: Dialogue, limit
         episode.ids += episode.new
         episode.action_mask += [False] * len(episode.new)
         episode.logprobs += [0.0] * len(episode.new)
+
+
+def _text(fault: Exception) -> str:
+    return f"{type(fault).__name__}: {fault}"
 
 
 def _read_next(episode: _Playing, limits: RolloutLimits) -> int:

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from sdar.policy.dialogue import Dialogue
 from sdar.policy.model import Policy, save_weights
-from sdar.policy.rows import episode_rows
+from sdar.policy.rows import cuts, episode_rows
 from sdar.policy.scoring import Row, forward_rows, log_distribution, normalised_entropy
 from sdar.rl.checks import check_logprob_agreement, check_same_actions, check_teacher_effect
 from sdar.rl.divergences import needs_vocabulary
 from sdar.schemas.config import RunConfig, TeacherWeights
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TeacherContext, TokenScores
-from sdar.tasks.retrieve import first_observation
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 TEACHER_STATES = "teacher_states.safetensors"
@@ -43,12 +42,12 @@ def action_positions(episode: Episode) -> NDArray[np.int32]:
 def student_rows(episode: Episode, dialogue: Dialogue) -> list[Row]:
     """Return the episode as it was sampled: its rows, whose scored tokens are its action tokens in order."""
     prompt = episode.token_ids[: episode.prompt_length]
-    return episode_rows(episode, prompt, first_observation(episode, dialogue))
+    return episode_rows(episode, prompt, cuts(episode, dialogue))
 
 
 def teacher_rows(episode: Episode, context: TeacherContext, dialogue: Dialogue) -> list[Row]:
     """Return the episode with the teacher's prompt in place of the student's; all later ids are untouched."""
-    return episode_rows(episode, context.prompt_ids, first_observation(episode, dialogue))
+    return episode_rows(episode, context.prompt_ids, cuts(episode, dialogue))
 
 
 def score_rows(

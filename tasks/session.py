@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from sdar.envs.workers import use_workers
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
@@ -112,6 +113,7 @@ class Session:
         store.begin_run(record)
         config = history.configs[0]
         use_threads(config)
+        use_workers(config.workers)
         own = [stage for stage in history.stored.values() if stage.run_id == record.id]
         return cls(
             store=store,

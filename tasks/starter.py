@@ -1,36 +1,51 @@
-"""Makes a starter policy by warm start, and measures it on houses that it never saw."""
+"""Makes a starter policy by warm start, and measures it in worlds that it never saw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from sdar.envs.household.demonstrations import Demonstration, demonstrate
-from sdar.envs.household.handbook import handbook
-from sdar.envs.household.house import house
-from sdar.envs.registry import environment_factory
-from sdar.policy.dialogue import Dialogue
+from sdar.envs.demonstration import Demonstrates, Demonstration, HasOthers
+from sdar.envs.registry import environment_factory, environment_kind
+from sdar.policy.dialogue import StarterDialogue
 from sdar.policy.model import Policy, load_policy, new_model, save_policy
 from sdar.policy.tokenizer import train_tokenizer
 from sdar.policy.warmstart import Lesson, WarmStartProgress, warm_start
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import ConfigError
-from sdar.schemas.records import Skill, TaskSpec
+from sdar.schemas.records import Skill
 from sdar.schemas.seeds import derive_seed
-from sdar.skills.files import builtin_skills, parse_skill
+from sdar.skills.files import parse_skill
+from sdar.tasks.bank import read_skills
 from sdar.tasks.demonstrations import encode_demonstration, texts
 from sdar.tasks.evaluate import PANEL_SEED, play_panel
 from sdar.tasks.retrieve import skill_blocks
 
 TOKENIZER_DEMONSTRATIONS = 6000
-MEASURED_HOUSES = range(1, 9)
-"""Target houses besides the default one on which a starter is measured."""
-TASKS_PER_HOUSE = 32
+TASKS_PER_OTHER = 32
+"""Tasks of each other world on which a starter is measured."""
+
+
+def demonstrating(config: RunConfig) -> Demonstrates:
+    """Return the configured environment if a starter policy can be made for it.
+
+    Raises:
+        ConfigError: it has no demonstrations.
+    """
+    world = environment_factory(config.env.name)(config.env)
+    if isinstance(world, Demonstrates):
+        return world
+    raise ConfigError(
+        f"there is no warm start for environment {config.env.name!r}: it shows no demonstrations. Allowed: "
+        "--set policy.path=FOLDER with a policy, or an environment with a method `demonstration`, see "
+        "docs/environments.md"
+    )
 
 
 def make_starter(folder: Path, config: RunConfig, report: Callable[[WarmStartProgress], None]) -> None:
-    """Train a starter policy on demonstrations from training houses and write it to a folder.
+    """Train a starter policy on an environment's demonstrations and write it to a folder.
 
     Args:
         folder: where the policy goes.
@@ -41,20 +56,16 @@ def make_starter(folder: Path, config: RunConfig, report: Callable[[WarmStartPro
     Raises:
         ConfigError: the environment has no demonstrations.
     """
-    if config.env.name != "household":
-        raise ConfigError(
-            f"there is no warm start for environment {config.env.name!r}; allowed: household. "
-            "Give policy.path a policy folder instead."
-        )
+    world, names = demonstrating(config), environment_kind(config.env.name).names
     settings, limit = config.warmstart, config.policy.max_tokens
     seed = settings.seed
 
     def show(name: str, index: int) -> Demonstration:
-        return demonstrate(index, derive_seed(seed, name), config.env.max_steps, settings.skill_share)
+        return world.demonstration(index, derive_seed(seed, name), settings.skill_share)
 
     samples = (text for i in range(TOKENIZER_DEMONSTRATIONS) for text in texts(show("tokenizer", i)))
-    tokenizer = train_tokenizer(samples, settings.vocabulary)
-    dialogue = Dialogue(tokenizer)
+    tokenizer = train_tokenizer(samples, settings.vocabulary, names)
+    dialogue = StarterDialogue(tokenizer)
     model = new_model(
         tokenizer.get_vocab_size(),
         derive_seed(seed, "weights"),
@@ -71,60 +82,69 @@ def make_starter(folder: Path, config: RunConfig, report: Callable[[WarmStartPro
         ]
 
     warm_start(model, batch, settings.steps, settings.learning_rate, report)
-    save_policy(folder, model, tokenizer)
+    save_policy(folder, model, dialogue)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Worlds whose tasks are counted together: configuration, number of tasks and bank of each."""
+
+    label: str
+    worlds: Sequence[tuple[RunConfig, int, Sequence[Skill]]]
 
 
 def measure_starter(folder: Path, config: RunConfig) -> list[dict[str, float | str]]:
     """Return the starter's success with and without retrieved skills, each with its 95 % interval.
 
-    Measured on the panel of the default house with the built-in bank, and on a few tasks of each of eight
-    other target houses with their handbooks. None of these houses was in the warm start.
+    Measured on the environment's panel with the configured bank, and on a few tasks of each of its other
+    worlds, where it has some, with their own skills. None of them was in the warm start.
 
     Args:
         folder: the starter policy.
-        config: `env`, `skills` and `evaluation` are read.
+        config: `env`, `policy`, `rollout`, `skills` and `evaluation` are read.
     """
     policy = load_policy(folder, config.policy.device)
-    default = _tasks(config, 0)[: config.evaluation.panel_size]
-    others = [(_tasks(config, number)[:TASKS_PER_HOUSE], _bank(number)) for number in MEASURED_HOUSES]
-    rows = []
-    for label, houses in (
-        ("default house", [(default, builtin_skills("household"))]),
-        (f"houses {MEASURED_HOUSES.start}-{MEASURED_HOUSES.stop - 1}", others),
-    ):
-        for with_skills in (False, True):
-            wins = [
-                won
-                for tasks, bank in houses
-                for won in _outcomes(policy, config, tasks, bank if with_skills else ())
-            ]
-            interval = wilson_interval(sum(wins), len(wins))
-            rows.append(
-                {
-                    "houses": label,
-                    "skills": "with" if with_skills else "without",
-                    "tasks": len(wins),
-                    "success": sum(wins) / len(wins),
-                    "low": interval.low,
-                    "high": interval.high,
-                }
-            )
-    return rows
+    return [row for measured in _measured(config) for row in _rows(policy, measured)]
 
 
-def _tasks(config: RunConfig, number: int) -> list[TaskSpec]:
-    env = config.env.model_copy(update={"house": number})
-    return list(environment_factory(env.name)(env).tasks(env.panel_split))
+def _measured(config: RunConfig) -> Iterator[_Measured]:
+    yield _Measured("panel", [(config, config.evaluation.panel_size, read_skills(config))])
+    world = environment_factory(config.env.name)(config.env)
+    others = world.others() if isinstance(world, HasOthers) else []
+    if others:
+        banks = [[_skill(name, text) for name, text in other.skills.items()] for other in others]
+        envs = [config.env.model_copy(update=dict(other.settings)) for other in others]
+        configs = [config.model_copy(update={"env": env}) for env in envs]
+        worlds = [(each, TASKS_PER_OTHER, bank) for each, bank in zip(configs, banks, strict=True)]
+        yield _Measured(f"{len(others)} other worlds", worlds)
 
 
-def _bank(number: int) -> list[Skill]:
-    return [parse_skill(text, Path(name) / "SKILL.md") for name, text in handbook(house(number)).items()]
+def _skill(name: str, text: str) -> Skill:
+    return parse_skill(text, Path(name) / "SKILL.md")
 
 
-def _outcomes(
-    policy: Policy, config: RunConfig, tasks: Sequence[TaskSpec], bank: Sequence[Skill]
-) -> list[bool]:
-    blocks = {}
+def _rows(policy: Policy, measured: _Measured) -> Iterator[dict[str, float | str]]:
+    has_skills = any(bank for _, _, bank in measured.worlds)
+    for with_skills in (False, True) if has_skills else (False,):
+        wins = [
+            won
+            for config, count, bank in measured.worlds
+            for won in _outcomes(policy, config, count, bank if with_skills else ())
+        ]
+        interval = wilson_interval(sum(wins), len(wins))
+        yield {
+            "tasks_of": measured.label,
+            "skills": "with" if with_skills else "without",
+            "tasks": len(wins),
+            "success": sum(wins) / len(wins),
+            "low": interval.low,
+            "high": interval.high,
+        }
+
+
+def _outcomes(policy: Policy, config: RunConfig, count: int, bank: Sequence[Skill]) -> list[bool]:
+    env, blocks = config.env, dict[str, str]()
+    tasks = list(environment_factory(env.name)(env).tasks(env.panel_split))[:count]
     if bank:
         found = skill_blocks(tasks, bank, config.skills, policy.dialogue, PANEL_SEED)
         blocks = {task_id: block.text for task_id, block in found.items()}

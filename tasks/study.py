@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdar.envs.registry import KINDS
 from sdar.rl.methods import METHODS
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.keys import content_hash
@@ -50,8 +51,9 @@ def define_study(
 ) -> StudyDefinition:
     """Return the study that a command line describes.
 
-    The settings of an arm are, each over the one before: the defaults, `PROTOCOL`, its method, the file, the
-    number of rounds unless the method has one, `overrides`, and what the arm itself sets.
+    The settings of an arm are, each over the one before: the defaults, its environment, `PROTOCOL`, its
+    method, the file, the number of rounds unless the method has one, `overrides`, and what the arm itself
+    sets.
 
     Args:
         methods: a name for each arm that is a method and nothing else.
@@ -263,7 +265,7 @@ def _arm(
     shared = [text for text in overrides if not any(_sets(text, path) for path in _PER_RUN)]
     mine = [text for text in settings if not _sets(text, "seed")]
     try:
-        resolved = resolve(known, file, [f"method={method}", *given, *shared, *fixed, *mine])
+        resolved = resolve(known, file, [f"method={method}", *given, *shared, *fixed, *mine], KINDS)
     except ConfigFaultsError as error:
         faults += error.faults
         return None

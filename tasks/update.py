@@ -148,7 +148,7 @@ def save_average(folder: Path, old: Policy, model: torch.nn.Module, rate: float)
     with torch.no_grad():
         for kept, new in zip(average.parameters(), model.parameters(), strict=True):
             kept.mul_(rate).add_(new, alpha=1 - rate)
-    save_policy(folder, average, old.dialogue.tokenizer)
+    save_policy(folder, average, old.dialogue)
 
 
 def run(inputs: StageInputs) -> StageOutput:
@@ -174,7 +174,7 @@ def run(inputs: StageInputs) -> StageOutput:
         len(rows), config.update.minibatch, config.update.epochs, generator(inputs.seed, "minibatches")
     )
     reports = optimise(model, optimiser, rows, batches, objective)
-    save_policy(inputs.scratch, model, policy.dialogue.tokenizer)
+    save_policy(inputs.scratch, model, policy.dialogue)
     save_optimiser(optimiser, inputs.scratch / OPTIMISER)
     if config.sdar.teacher == "ema":
         save_average(inputs.scratch / EMA, teacher_policy(inputs, "ema"), model, config.sdar.ema_rate)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from sdar.envs.demonstration import DemonstratedTurn, Demonstration, told_facts
 from sdar.envs.household.expert import Expert
 from sdar.envs.household.game import WELCOME, Game, admissible, new_game, step
 from sdar.envs.household.goals import random_task, skill_names_needed
@@ -20,31 +19,11 @@ LUCK = 0.5
 """Share of the demonstrations without skills whose expert goes to the right places by chance."""
 
 
-@dataclass(frozen=True)
-class DemonstratedTurn:
-    """An observation and the action that answered it; `learn` is False on detours."""
-
-    observation: str
-    action: str
-    learn: bool
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """One demonstrated episode; `block` is the skill text in its prompt, or empty."""
-
-    block: str
-    goal: str
-    turns: tuple[DemonstratedTurn, ...]
-
-
 def _skill_block(
     home: House, needed: tuple[str, ...], rng: np.random.Generator
 ) -> tuple[str, frozenset[str]]:
     """Write two to four skills, most often the needed ones among them; return them and the facts told."""
-    told = [fact for fact in needed if rng.random() < 0.95]
-    others = [fact for fact in facts(home) if fact not in needed]
-    told += [others[i] for i in rng.permutation(len(others))[: rng.integers(0, 4 - len(told) + 1)]]
+    told = told_facts(needed, facts(home), rng)
     lines = [fact_sentence(home, fact, rng) for fact in told]
     for _ in range(int(rng.integers(0, max(5 - len(lines), 1)))):
         lines.append(GENERAL[int(rng.integers(len(GENERAL)))])

@@ -8,12 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdar.envs.base import StepResult
+from sdar.envs.demonstration import Demonstration, OtherWorld
+from sdar.envs.household.demonstrations import demonstrate
 from sdar.envs.household.expert import Expert
 from sdar.envs.household.game import WELCOME, Game, admissible, new_game, solved, step
 from sdar.envs.household.goals import SPLITS, skill_names_needed, tasks
+from sdar.envs.household.handbook import handbook
+from sdar.envs.household.house import house
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.records import TaskSpec
+
+OTHER_HOUSES = range(1, 9)
+"""Target houses besides the default one on which a starter policy is measured."""
 
 
 @dataclass
@@ -23,11 +30,12 @@ class Household:
     house_number: int = 0
     name: str = "household"
     game: Game | None = None
+    max_steps: int = 16
 
     @classmethod
     def from_config(cls, config: EnvironmentConfig) -> Household:
         """Return the household of the configured house."""
-        return cls(house_number=config.house)
+        return cls(house_number=config.house, max_steps=config.max_steps)
 
     def splits(self) -> Sequence[str]:
         """Return `train`, `seen` (trained goals, other scenes) and `unseen` (goals never trained on)."""
@@ -60,6 +68,14 @@ class Household:
         game = self._playing()
         rng = np.random.default_rng(game.task.seed)
         return Expert(game, rng, knows=frozenset(skill_names_needed(game.task)))
+
+    def demonstration(self, index: int, seed: int, skill_share: float) -> Demonstration:
+        """Return one demonstration from a training house; see `Demonstrates`."""
+        return demonstrate(index, seed, self.max_steps, skill_share)
+
+    def others(self) -> Sequence[OtherWorld]:
+        """Return eight other target houses with their handbooks."""
+        return [OtherWorld({"house": number}, handbook(house(number))) for number in OTHER_HOUSES]
 
     def _playing(self) -> Game:
         if self.game is None:

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import FileOption, SetOption, configuration
+from sdar.envs.registry import environment_factory
+from sdar.flows.commands.options import EnvOption, FileOption, SetOption, configuration, overrides
 from sdar.flows.display import cell
 from sdar.schemas.config import RunConfig
 
@@ -24,15 +25,28 @@ def bootstrap(
     out: Annotated[Path, typer.Option("--out", help="Folder for the policy; replaced if it is there.")],
     config: FileOption = None,
     set_: SetOption = None,
+    env: EnvOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Short for --set warmstart.seed=N.")] = 0,
 ) -> None:
-    """Train a starter policy on demonstrations from training houses and measure it on houses it never saw."""
-    settings = configuration(config, [f"warmstart.seed={seed}", *(set_ or ())]).config
+    """Train a starter policy on an environment's demonstrations; measure it in worlds that it never saw."""
+    settings = configuration(config, [f"warmstart.seed={seed}", *overrides(set_, env=env)]).config
+    _check(settings)
     out.mkdir(parents=True, exist_ok=True)
     log = _train(out, settings)
     log["measured"] = _measure(out, settings)
     (out / LOG).write_text(json.dumps(log, indent=1) + "\n")
-    typer.echo(f"Wrote {out}. Use it with: sdar run --set policy.path={shlex.quote(str(out))}")
+    path = shlex.quote(f"policy.path={out}")
+    typer.echo(f"Wrote {out}. Use it with: sdar run --env {settings.env.name} --set {path}")
+
+
+def _check(settings: RunConfig) -> None:
+    """Refuse before the training what could not be trained or measured."""
+    environment_factory(settings.env.name)
+    from sdar.tasks.bank import read_skills
+    from sdar.tasks.starter import demonstrating
+
+    demonstrating(settings)
+    read_skills(settings)
 
 
 def _train(out: Path, settings: RunConfig) -> dict[str, Any]:
@@ -77,5 +91,7 @@ def _measure(out: Path, settings: RunConfig) -> list[dict[str, float | str]]:
     rows = measure_starter(out, settings)
     for row in rows:
         text = cell(row, "success")
-        typer.echo(f"{row['houses']}, {row['skills']} skills: {text} of {row['tasks']} tasks (95 % interval)")
+        typer.echo(
+            f"{row['tasks_of']}, {row['skills']} skills: {text} of {row['tasks']} tasks (95 % interval)"
+        )
     return rows

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import STORE, FileOption, JsonOption, SetOption, StoreOption, WaitOption
+from sdar.flows.commands.options import (
+    STORE,
+    EnvOption,
+    FileOption,
+    JsonOption,
+    SetOption,
+    StoreOption,
+    WaitOption,
+    overrides,
+)
 from sdar.flows.display import write_json
 from sdar.flows.output import aligned
 from sdar.flows.progress import accounted
@@ -43,6 +52,7 @@ def compare(
     rounds: Annotated[
         int | None, typer.Option("--rounds", help="Rounds of every arm; 20 by default.")
     ] = None,
+    env: EnvOption = None,
     config: FileOption = None,
     set_: SetOption = None,
     name: Annotated[
@@ -69,10 +79,10 @@ def compare(
     """Compare methods, or arms of other settings, over seeds; write tables, JSON and a page with curves."""
     wanted: StudyRecord | str
     if resume is None:
-        wanted = _defined(methods, arm or [], base, seeds, rounds, config, set_ or [], name)
+        wanted = _defined(methods, arm or [], base, seeds, rounds, config, overrides(set_, env=env), name)
     else:
         wanted = resume
-        if any(value is not None for value in (methods, arm, base, seeds, rounds, config, set_, name)):
+        if any(value is not None for value in (methods, arm, base, seeds, rounds, env, config, set_, name)):
             raise ConfigError(
                 "--resume was given together with a definition; a study keeps its own. Allowed with it: "
                 "--baseline, --jobs, --out, --store, --wait and --json."
@@ -128,9 +138,10 @@ def _defined(
     seeds: str | None,
     rounds: int | None,
     file: Path | None,
-    overrides: Sequence[str],
+    texts: Sequence[str],
     name: str | None,
 ) -> StudyRecord:
+    from sdar.envs.registry import environment_factory
     from sdar.tasks.study import define_study, study_record
 
     definition = define_study(
@@ -139,9 +150,11 @@ def _defined(
         SEEDS if seeds is None else seeds,
         base=base or "sdar",
         file=file,
-        overrides=overrides,
+        overrides=texts,
         rounds=rounds,
     )
+    for world in {arm.config["env"]["name"] for arm in definition.arms}:
+        environment_factory(world)  # a missing package is told before anything starts
     return study_record(definition, name, datetime.now(UTC), shlex.join(["sdar", *sys.argv[1:]]))
 
 

@@ -7,6 +7,7 @@ import json
 import typer
 
 from sdar.flows.commands.options import (
+    EnvOption,
     FileOption,
     JsonOption,
     MethodOption,
@@ -30,10 +31,11 @@ def show(
     seed: SeedOption = None,
     rounds: RoundsOption = None,
     method: MethodOption = None,
+    env: EnvOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Print the whole configuration; the output is a valid --config file."""
-    resolved = configuration(config, overrides(set_, seed, rounds, method))
+    resolved = configuration(config, overrides(set_, seed, rounds, method, env))
     values = resolved.config.model_dump(mode="json")
     if json_:
         typer.echo(json.dumps(values))
@@ -61,9 +63,10 @@ def check(
     seed: SeedOption = None,
     rounds: RoundsOption = None,
     method: MethodOption = None,
+    env: EnvOption = None,
 ) -> None:
     """Check a configuration without running it; all faults are reported at once."""
-    resolved = configuration(config, overrides(set_, seed, rounds, method))
+    resolved = configuration(config, overrides(set_, seed, rounds, method, env))
     changed = sum(origin != "default" for origin in resolved.origins.values())
     typer.echo(f"The configuration is valid: {len(resolved.origins)} settings, {changed} of them given.")
 

@@ -1,35 +1,77 @@
-"""`sdar envs`: the worlds that are installed, and the built-in one's handbook."""
+"""`sdar envs`: the worlds that are installed, playing one, checking one, and the household's handbook."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption, configuration
+from sdar.flows.commands.envs_alfworld import alfworld_app
+from sdar.flows.commands.envs_check import check
+from sdar.flows.commands.envs_play import play
+from sdar.flows.commands.options import JsonOption, configuration
 from sdar.flows.output import aligned, print_json
-from sdar.schemas.errors import InputError
+from sdar.schemas.errors import InputError, SdarError
 
-envs_app = typer.Typer(no_args_is_help=True, help="Look at the environments.")
+envs_app = typer.Typer(no_args_is_help=True, help="Look at the environments, play them and check them.")
+envs_app.command()(play)
+envs_app.command()(check)
+envs_app.add_typer(alfworld_app, name="alfworld")
 
 
 @envs_app.command("list")
-def list_environments(config: FileOption = None, set_: SetOption = None, json_: JsonOption = False) -> None:
-    """List the installed environments with the number of tasks in each split."""
-    from sdar.envs.registry import environment_factory, environment_names
+def list_environments(
+    tasks: Annotated[bool, typer.Option("--tasks", help="Also count the tasks of each split.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """List the environments: what each is, and whether an extra is missing for it."""
+    from sdar.envs.registry import environment_names
 
-    settings = configuration(config, set_ or ()).config.env
-    rows: dict[str, dict[str, int]] = {}
-    for name in environment_names():
-        world = environment_factory(name)(settings.model_copy(update={"name": name}))
-        rows[name] = {split: len(world.tasks(split)) for split in world.splits()}
+    rows = [_row(name, tasks) for name in environment_names()]
     if json_:
-        print_json([{"name": name, "splits": splits} for name, splits in rows.items()])
+        print_json(rows)
         return
-    lines = [(name, ", ".join(f"{s} {n}" for s, n in splits.items())) for name, splits in rows.items()]
-    typer.echo(aligned(("name", "tasks by split"), lines))
+    columns = ("name", "state", "summary", *(("tasks by split",) if tasks else ()))
+    typer.echo(aligned(columns, [tuple(map(str, _cells(row, tasks))) for row in rows]))
+
+
+def _row(name: str, tasks: bool) -> dict[str, Any]:
+    from sdar.envs.registry import environment_kind, missing_extra
+
+    try:
+        kind = environment_kind(name)
+    except SdarError as error:  # the package of one environment must not hide the others
+        return {"name": name, "state": "broken", "summary": str(error)}
+    missing = missing_extra(kind)
+    row: dict[str, Any] = {
+        "name": name,
+        "state": f"missing: {missing}" if missing else "installed",
+        "summary": kind.summary,
+        "settings": dict(kind.settings),
+        "options": dict(kind.options),
+    }
+    return {**row, "tasks": {} if missing else _tasks(name)} if tasks else row
+
+
+def _tasks(name: str) -> dict[str, int] | str:
+    from sdar.envs.registry import environment_factory
+
+    try:
+        world = environment_factory(name)(configuration(None, [f"env.name={name}"]).config.env)
+        return {split: len(world.tasks(split)) for split in world.splits()}
+    except SdarError as error:
+        return str(error)
+
+
+def _cells(row: dict[str, Any], tasks: bool) -> list[str]:
+    cells = [row["name"], row["state"], row["summary"]]
+    if not tasks:
+        return cells
+    found = row.get("tasks", {})
+    text = found if isinstance(found, str) else ", ".join(f"{split} {n}" for split, n in found.items())
+    return [*cells, text]
 
 
 @envs_app.command()

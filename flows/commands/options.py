@@ -28,6 +28,10 @@ SetOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Short for --set seed=N.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", help="Short for --set stop.rounds=N.")]
 MethodOption = Annotated[str | None, typer.Option("--method", help="Short for --set method=NAME.")]
+EnvOption = Annotated[
+    str | None,
+    typer.Option("--env", metavar="NAME", help="Short for --set env.name=NAME, see `sdar envs list`."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 Format = Literal["table", "csv", "json", "parquet"]
 FormatOption = Annotated[
@@ -43,19 +47,24 @@ RunOption = Annotated[
 
 
 def overrides(
-    settings: Sequence[str] | None, seed: int | None, rounds: int | None, method: str | None
+    settings: Sequence[str] | None,
+    seed: int | None = None,
+    rounds: int | None = None,
+    method: str | None = None,
+    env: str | None = None,
 ) -> list[str]:
     """Return the short options as `path=value` texts, after which those of `--set` come."""
-    short = {"seed": seed, "stop.rounds": rounds, "method": method}
+    short = {"env.name": env, "seed": seed, "stop.rounds": rounds, "method": method}
     return [f"{path}={value}" for path, value in short.items() if value is not None] + list(settings or ())
 
 
 def configuration(file: Path | None, texts: Sequence[str]) -> Resolved:
     """Return the configuration that a file and `path=value` texts give; see `resolve` for the errors."""
+    from sdar.envs.registry import KINDS
     from sdar.rl.methods import METHODS
 
     known: dict[str, dict[str, Any]] = {name: dict(method.settings) for name, method in METHODS.items()}
-    return resolve(known, file, texts)
+    return resolve(known, file, texts, KINDS)
 
 
 def resume_command(run_id: str, store: Path) -> str:

@@ -1,6 +1,10 @@
-"""`sdar policy`: the policies of a store."""
+"""`sdar policy`: the policies of a store, and pretrained models as policies."""
 
 from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,7 +17,7 @@ from sdar.flows.commands.options import (
 )
 from sdar.flows.output import print_table
 
-policy_app = typer.Typer(no_args_is_help=True, help="Look at policies.")
+policy_app = typer.Typer(no_args_is_help=True, help="Look at policies; make one of a pretrained model.")
 
 _POLICIES = """
     SELECT DISTINCT p.id, p.round, s.run_id, p.method, p.parameters, e.success, e.low, e.high, a.blob
@@ -41,3 +45,16 @@ def list_policies(form: FormatOption = "table", out: OutOption = None, store: St
     else:
         table = table.append_column("folder", pa.array(folders, pa.string()))
     print_table(table.drop_columns(["blob"]), form, out)
+
+
+@policy_app.command("import")
+def import_policy(
+    source: Annotated[Literal["smollm2"], typer.Option("--from", help="Model of an installed package.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for the policy.")],
+) -> None:
+    """Make a policy folder out of a pretrained chat model; any other Hugging Face folder needs no import."""
+    from sdar.policy.smollm2 import import_smollm2
+
+    import_smollm2(folder)
+    path = shlex.quote(f"policy.path={folder}")
+    typer.echo(f"Wrote {folder}. Use it with: sdar run --set {path} --set policy.max_tokens=2048")

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdar.envs.registry import environment_factory
 from sdar.flows.commands.options import (
     STORE,
+    EnvOption,
     FileOption,
     JsonOption,
     MethodOption,
@@ -38,6 +40,7 @@ def run(
     seed: SeedOption = None,
     rounds: RoundsOption = None,
     method: MethodOption = None,
+    env: EnvOption = None,
     store: StoreOption = STORE,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="[RUN]", help="Go on with a run, by default the latest.")
@@ -53,13 +56,14 @@ def run(
 ) -> None:
     """Improve a policy, round after round, until it stops getting better."""
     first = ["policy.path=bootstrap"] if bootstrap else []
-    texts = [*first, *overrides(set_, seed, rounds, method)]
+    texts = [*first, *overrides(set_, seed, rounds, method, env)]
     if resume is not None and (config is not None or texts):
         raise ConfigError(
             "--resume was given together with settings; a resumed run keeps its own. "
             f"Allowed: {resume_command(resume, store)}, or the settings without --resume for a new run."
         )
     settings = configuration(config, texts).config
+    environment_factory(settings.env.name)  # a missing package is told before anything starts
     progress = Progress(store)
     with accounted(progress):
         _run(progress, settings, resume, wait, as_json=json_)

@@ -91,13 +91,14 @@ def stage(
 
 
 def _plan(store: Store, wish: _Wish) -> tuple[RunRecord, Forecast]:
+    from sdar.envs.registry import KINDS
     from sdar.tasks.branches import read_history
     from sdar.tasks.rerun import check_place, forecast
 
     record = find_run(store, wish.run)
     history = read_history(store, record)
     check_place(history.configs[0], wish.place)
-    config = change(history.config(wish.place), wish.changes)
+    config = change(history.config(wish.place), wish.changes, KINDS)
     return record, forecast(store, record, history, wish.place, config, force=wish.force)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from sdar.envs.base import Demonstrator, StepResult
-from sdar.envs.conformance import RULES, check_environment
+from sdar.envs.conformance import RULES, check_environment, check_rule
+from sdar.envs.demonstration import DemonstratedTurn, Demonstration
 from sdar.envs.registry import environment_factory
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.records import TaskSpec
@@ -155,6 +156,36 @@ class AccidentalError(Counter):
         return super().step(action)
 
 
+class Demonstrating(Counter):
+    """Sound: number 3 counts to 4, and its skill says how."""
+
+    def demonstration(self, index: int, seed: int, skill_share: float) -> Demonstration:
+        turns = tuple(DemonstratedTurn(str(i), "up", learn=True) for i in range(index + 1))
+        return Demonstration("say up" if skill_share > 0.5 else "", f"count to {index + 1}", turns)
+
+
+@dataclass
+class ChangesItsMind(Demonstrating):
+    shown: itertools.count[int] = field(default_factory=lambda: itertools.count(next(MINDS)))
+
+    def demonstration(self, index: int, seed: int, skill_share: float) -> Demonstration:
+        return super().demonstration(index + next(self.shown), seed, skill_share)
+
+
+MINDS = itertools.count()
+
+
+class TellsAll(Demonstrating):
+    def demonstration(self, index: int, seed: int, skill_share: float) -> Demonstration:
+        return super().demonstration(index, seed, 1.0)
+
+
+class TeachesNothing(Demonstrating):
+    def demonstration(self, index: int, seed: int, skill_share: float) -> Demonstration:
+        shown = super().demonstration(index, seed, skill_share)
+        return replace(shown, turns=tuple(replace(turn, learn=False) for turn in shown.turns))
+
+
 BROKEN = [
     (DuplicateIds, "tasks"),
     (UnstableTasks, "tasks"),
@@ -167,6 +198,9 @@ BROKEN = [
     (StepsUnasked, "order"),
     (StepsOn, "order"),
     (AccidentalError, "order"),
+    (ChangesItsMind, "demonstrations"),
+    (TellsAll, "demonstrations"),
+    (TeachesNothing, "demonstrations"),
 ]
 
 
@@ -178,6 +212,7 @@ def test_household_keeps_every_rule(house: int) -> None:
 
 def test_a_sound_world_has_no_faults() -> None:
     assert check_environment(lambda _: Counter(), CONFIG) == []
+    assert check_environment(lambda _: Demonstrating(), CONFIG) == []
 
 
 @pytest.mark.parametrize(("broken", "rule"), BROKEN)
@@ -202,6 +237,15 @@ def test_a_world_that_cannot_list_its_tasks_is_a_fault_not_a_crash() -> None:
     assert check_environment(lambda _: Silent(), CONFIG) == [
         "tasks: listing them raised OSError: no data folder"
     ]
+
+
+def test_one_rule_is_checked_by_itself() -> None:
+    def make(_: EnvironmentConfig) -> Counter:
+        return Unsolvable()
+
+    assert check_rule("order", make, CONFIG) == []
+    assert all(fault.startswith("expert: task 'counter/") for fault in check_rule("expert", make, CONFIG))
+    assert len(check_rule("expert", make, CONFIG, episodes=4)) == 4
 
 
 def test_every_rule_has_a_world_that_breaks_it() -> None:

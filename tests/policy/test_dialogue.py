@@ -9,7 +9,7 @@ from tiny_policy import dialogue, shown
 from tokenizers import Tokenizer, models
 
 from sdar.envs.household.vocabulary import APPLIANCES, RECEPTACLES
-from sdar.policy.dialogue import ACTION, END, OBSERVATION, SKILLS, SPECIAL_TOKENS, TASK, Dialogue
+from sdar.policy.dialogue import ACTION, END, OBSERVATION, SKILLS, SPECIAL_TOKENS, TASK, StarterDialogue
 from sdar.schemas.errors import InputError
 from sdar.tasks.demonstrations import texts
 
@@ -89,13 +89,13 @@ def test_pieces_name_every_token_id() -> None:
 
 
 def test_the_fingerprint_is_that_of_the_tokenizer() -> None:
-    copy = Dialogue(Tokenizer.from_str(dialogue().tokenizer.to_str()))
+    copy = StarterDialogue(Tokenizer.from_str(dialogue().tokenizer.to_str()))
     assert copy.fingerprint == dialogue().fingerprint
     other = Tokenizer.from_str(dialogue().tokenizer.to_str())
     other.add_special_tokens(["<|more|>"])
-    assert Dialogue(other).fingerprint != dialogue().fingerprint
+    assert StarterDialogue(other).fingerprint != dialogue().fingerprint
 
 
 def test_a_tokenizer_without_the_markers_is_refused() -> None:
     with pytest.raises(InputError, match=r"lacks the special tokens .*<\|end\|>.*sdar bootstrap"):
-        Dialogue(Tokenizer(models.BPE()))
+        StarterDialogue(Tokenizer(models.BPE()))

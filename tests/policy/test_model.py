@@ -27,7 +27,7 @@ from sdar.schemas.errors import CheckFailedError, InputError
 def test_save_and_load_give_the_same_policy(policy: Policy, tmp_path: Path) -> None:
     first = save_tiny_policy(tmp_path / "first")
     loaded = load_policy(first)
-    save_policy(tmp_path / "second", loaded.model, loaded.dialogue.tokenizer)
+    save_policy(tmp_path / "second", loaded.model, loaded.dialogue)
     assert policy_id(first) == policy_id(tmp_path / "second")
     assert loaded.dialogue.fingerprint == load_policy(tmp_path / "second").dialogue.fingerprint
     assert loaded.parameters == policy.parameters

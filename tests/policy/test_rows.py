@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sdar.policy.rows import episode_rows, history_length, window_start
+from sdar.policy.rows import Cuts, episode_rows, history_length, window_start
 from sdar.schemas.records import Episode, StopReason, Turn
 
 # Head 10 11, observations 20 21 / 22 / 23 24, actions 1 2 / 3 / 4 5.
@@ -31,8 +31,10 @@ def episode(context_policy: str, spans: list[tuple[int, int]] = SPANS) -> Episod
     )  # fmt: skip
 
 
-def cut(context_policy: str, prompt: np.ndarray = STUDENT) -> list[tuple[list[int], list[int]]]:
-    rows = episode_rows(episode(context_policy), prompt, 2)
+def cut(
+    context_policy: str, prompt: np.ndarray = STUDENT, seams: tuple[int, ...] = (0, 0, 0)
+) -> list[tuple[list[int], list[int]]]:
+    rows = episode_rows(episode(context_policy), prompt, Cuts(2, seams))
     return [(row.token_ids.tolist(), row.positions.tolist()) for row in rows]
 
 
@@ -57,6 +59,13 @@ def test_a_window_of_one_earlier_turn() -> None:
     ]
 
 
+def test_a_window_leaves_out_the_seam_before_its_first_observation() -> None:
+    # The 23 belongs to the second action: no window begins with it, but one that goes over it keeps it.
+    assert cut("window:0", seams=(0, 1, 0))[2] == ([10, 11, 24, 4, 5], [3, 4])
+    assert cut("window:1", seams=(0, 1, 0))[2] == ([10, 11, 22, 3, 23, 24, 4, 5], [6, 7])
+    assert cut("window:1", seams=(1, 0, 0))[2] == ([10, 11, 3, 23, 24, 4, 5], [5, 6])
+
+
 def test_the_teacher_reads_the_same_window_behind_its_skills() -> None:
     student, teacher = cut("window:1"), cut("window:1", TEACHER)
     assert [ids for ids, _ in teacher] == [[90, 91, 92, *ids] for ids, _ in student]
@@ -73,7 +82,7 @@ def test_a_window_that_holds_all_turns_is_a_beginning_of_the_conversation() -> N
 
 
 def test_an_episode_without_turns_has_no_window() -> None:
-    assert episode_rows(episode("window:1", []), STUDENT, 0) == []
+    assert episode_rows(episode("window:1", []), STUDENT, Cuts(0, ())) == []
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from sdar.envs.household.demonstrations import Demonstration, demonstrate
-from sdar.policy.dialogue import Dialogue
+from sdar.envs.demonstration import Demonstration
+from sdar.envs.household.demonstrations import demonstrate
+from sdar.policy.dialogue import StarterDialogue
 from sdar.policy.model import Policy, new_model, save_policy
 from sdar.policy.tokenizer import train_tokenizer
 from sdar.policy.warmstart import Lesson, warm_start
@@ -21,8 +22,8 @@ def shown(index: int) -> Demonstration:
 
 
 @cache
-def dialogue() -> Dialogue:
-    return Dialogue(train_tokenizer((text for i in range(150) for text in texts(shown(i))), 900))
+def dialogue() -> StarterDialogue:
+    return StarterDialogue(train_tokenizer((text for i in range(150) for text in texts(shown(i))), 900))
 
 
 @cache
@@ -42,5 +43,5 @@ def tiny_policy() -> Policy:
 
 def save_tiny_policy(folder: Path) -> Path:
     policy = tiny_policy()
-    save_policy(folder, policy.model, policy.dialogue.tokenizer)
+    save_policy(folder, policy.model, policy.dialogue)
     return folder

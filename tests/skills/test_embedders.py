@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from sdar.policy.dialogue import SPECIAL_TOKENS, Dialogue
+from sdar.policy.dialogue import SPECIAL_TOKENS, StarterDialogue
 from sdar.policy.model import Policy, new_model
 from sdar.policy.tokenizer import train_tokenizer
 from sdar.schemas.errors import ConfigError, EnvironmentMissingError, InputError, SdarError
@@ -48,7 +48,7 @@ def policy_embedder() -> PolicyEmbedder:
     tokenizer = train_tokenizer(TEXTS * 3, 256 + len(SPECIAL_TOKENS) + 20)
     model = new_model(tokenizer.get_vocab_size(), seed=0, hidden=16, layers=2, heads=2, context=24)
     model.train(mode=False)
-    return PolicyEmbedder(Policy(model, Dialogue(tokenizer)), "f" * 64)
+    return PolicyEmbedder(Policy(model, StarterDialogue(tokenizer)), "f" * 64)
 
 
 @pytest.fixture(params=["folder", "policy"])

@@ -9,6 +9,7 @@ import pytest
 from small_runs import SmallRun, learn, small_config
 
 from sdar.schemas.config import RunConfig
+from sdar.skills.usefulness import upper_bound
 from sdar.tasks.registry import input_places
 
 
@@ -70,3 +71,29 @@ def test_used_skills_are_scored_by_their_bound_and_come_after_the_others(run: Sm
         assert order == sorted(order)
     assert any(skill.skill_id in known for context in contexts for skill in context.skills)
     assert {context.rule for context in contexts} == {"ucb"}
+
+
+def test_a_user_can_ask_why_ucb_chose(run: SmallRun) -> None:
+    rows = run.store.query("SELECT * FROM skill_choice ORDER BY round, skill_id").to_pylist()
+    # Before the first episode nothing is known of any skill; afterwards of those that were used.
+    assert all(row["score"] is None and row["uses"] == 0 for row in rows if row["round"] == 1)
+    for number in (2, 3):
+        stats = {stat.skill_id: stat for stat in run.store.skill_stats(run.artifacts[number, "retrieve"])}
+        mine = {row["skill_id"]: row for row in rows if row["round"] == number}
+        assert set(mine) == {skill.id for skill in run.store.skills(run.artifacts[0, "bank"])}
+        total = sum(stat.uses for stat in stats.values())
+        for skill_id, row in mine.items():
+            if skill_id not in stats:
+                assert (row["uses"], row["usefulness"], row["bonus"], row["score"]) == (0, None, None, None)
+                continue
+            bound = upper_bound(stats[skill_id], total, run.session.config.skills.exploration)
+            assert row["score"] == pytest.approx(bound, abs=1e-12)
+            assert row["usefulness"] + row["bonus"] == pytest.approx(bound, abs=1e-12)
+        contexts = run.store.contexts(run.artifacts[number, "retrieve"])
+        held = Counter(skill.skill_id for context in contexts for skill in context.skills)
+        assert {skill_id: row["contexts"] for skill_id, row in mine.items() if row["contexts"]} == held
+        # What the contexts keep as score is the bound of this view.
+        for context in contexts:
+            for skill in context.skills:
+                if skill.skill_id in stats:
+                    assert skill.score == pytest.approx(mine[skill.skill_id]["score"], abs=1e-12)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tiny_policy import shown, tiny_policy
 
-from sdar.envs.base import StepResult
+from sdar.envs.base import EnvironmentFactory, StepResult
 from sdar.envs.household.environment import Household
+from sdar.envs.worker_pool import POOL
+from sdar.envs.workers import Registered, in_workers, use_workers
 from sdar.policy.sampler import TransformersSampler
 from sdar.schemas.config import EnvironmentConfig, RunConfig
 from sdar.schemas.records import Episode, StopReason, TaskSpec
@@ -116,6 +118,24 @@ def test_an_error_in_a_world_ends_that_episode_only() -> None:
     assert not faulty[1].success
     assert faulty[1].turns[0] == sound[1].turns[0]
     assert "message is stored" in faulty[1].stop_reason.sentence
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_worker_processes_play_the_same_episodes(count: int) -> None:
+    policy, tasks = tiny_policy(), [TASKS[i % 4] for i in range(7)]
+    assignments = [Assignment(task, group, 0, 70 + group) for group, task in enumerate(tasks)]
+
+    def episodes(factory: EnvironmentFactory) -> list[Episode]:
+        sampler = TransformersSampler(policy, LIMITS.max_action_tokens)
+        return roll_out(factory, EnvironmentConfig(), policy.dialogue, sampler, assignments, LIMITS)
+
+    use_workers(count)
+    there = episodes(in_workers(Registered("household")))
+    use_workers(0)
+    POOL.close()
+    here = episodes(Household.from_config)
+    assert [episode.id for episode in there] == [episode.id for episode in here]
+    assert [episode.turns for episode in there] == [episode.turns for episode in here]
 
 
 class Quick(Household):

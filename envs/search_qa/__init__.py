@@ -1,0 +1,1 @@
+"""Question answering over a local library: search for passages, then answer, as Search-R1 has it."""

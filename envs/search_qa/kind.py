@@ -1,0 +1,30 @@
+"""What is known of the library before it is opened."""
+
+from __future__ import annotations
+
+from sdar.envs.base import EnvironmentFactory, EnvironmentKind
+from sdar.envs.search_qa.names import NAMES
+from sdar.envs.search_qa.options import DEFAULTS
+from sdar.envs.search_qa.world import RELATIONS
+
+
+def _load() -> EnvironmentFactory:
+    from sdar.envs.search_qa.environment import SearchQa
+
+    return SearchQa.from_config
+
+
+KIND = EnvironmentKind(
+    "search_qa",
+    "Questions of one or two steps over a library that is searched; a generated world, or a corpus as JSONL.",
+    _load,
+    settings={
+        "env.max_steps": 4,
+        "rollout.max_action_tokens": 24,
+        "policy.path": "bootstrap",
+        # All names of all worlds as one token each.
+        "warmstart.vocabulary": 1536,
+    },
+    options=DEFAULTS,
+    names=rf"\b(?:{'|'.join((*NAMES, *RELATIONS))})\b",
+)

@@ -1,0 +1,1 @@
+"""A trip-planning assistant with JSON tool calls, in companies whose conventions are hidden."""

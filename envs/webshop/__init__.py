@@ -1,0 +1,1 @@
+"""WebShop's rules, pages, reward and files without Java, and generated shops with hidden conventions."""

@@ -1,0 +1,85 @@
+"""What of ALFWorld needs no engine: rooms, shares, ALFRED's positions, files, words."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sdar.envs.alfworld.files import data_root
+from sdar.envs.alfworld.kind import KIND
+from sdar.envs.alfworld.package import receptacle_type
+from sdar.envs.alfworld.places import beside, count_places, nearest, scene_group, usual_places
+from sdar.schemas.errors import ConfigError
+
+ROOMS = [f"FloorPlan{base + n}" for base in (0, 200, 300, 400) for n in range(1, 31)]
+ACCEPTS = {"shelf": frozenset({"mug", "book"}), "sinkbasin": frozenset({"mug"})}
+RECEPTACLES = ["Shelf|+00.00|+01.00|+00.00", "Sink|+02.00|+01.00|+00.00"]
+
+
+def test_every_room_is_for_one_purpose_and_held_out_rooms_are_the_panels() -> None:
+    assert Counter(map(scene_group, ROOMS)) == {"train": 55, "demonstration": 35, "unseen": 30}
+    for number in (9, 10, 29, 215, 219, 226, 308, 315, 325, 404, 424, 425):
+        assert scene_group(f"FloorPlan{number}") == "unseen"
+
+
+def test_a_thing_is_in_the_nearest_receptacle_that_accepts_it() -> None:
+    # 0.5 m from the sink and 1.5 m from the shelf; a book does not go into a sink.
+    assert nearest("mug", (1.5, 1.0, 0.0), RECEPTACLES, ACCEPTS) == RECEPTACLES[1]
+    assert nearest("book", (1.5, 1.0, 0.0), RECEPTACLES, ACCEPTS) == RECEPTACLES[0]
+    assert nearest("bed", (1.5, 1.0, 0.0), RECEPTACLES, ACCEPTS) == ""
+
+
+def test_a_lamp_stands_on_furniture_only() -> None:
+    drawer, desk = "Drawer|+00.10|+00.00|+00.00", "Desk|+00.40|+00.00|+00.00"
+    assert beside("DeskLamp|+00.00|+00.00|+00.00", [drawer, desk]) == desk
+
+
+def test_shares_are_counted_by_hand() -> None:
+    starts = [(RECEPTACLES, [("Mug", 1.9, 1.0, 0.0), ("Mug", 0.1, 1.0, 0.0), ("Book", 1.9, 1.0, 0.0)])]
+    starts += [(RECEPTACLES, [("Mug", 1.9, 1.0, 0.0), ("Mug", 1.8, 1.0, 0.0)])]
+    assert count_places(starts, ACCEPTS) == {
+        "book": {"shelf": 1.0},
+        "mug": {"sinkbasin": 0.75, "shelf": 0.25},
+    }
+
+
+def test_basins_are_named_as_the_engine_names_them() -> None:
+    assert receptacle_type("Sink|-01.90|+00.97|-01.50|SinkBasin") == "sinkbasin"
+    assert receptacle_type("Cabinet|-01.90|+00.97|-01.50") == "cabinet"
+
+
+def test_usual_places_are_shares() -> None:
+    table = usual_places()
+    assert len(table) > 50
+    for shares in table.values():
+        # What is below 1 % is left out, and the rest is rounded.
+        assert 0.9 < sum(shares.values()) < 1.01
+        assert list(shares.values()) == sorted(shares.values(), reverse=True)
+
+
+def test_data_folders_are_found_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    assert data_root("") is None
+    with pytest.raises(ConfigError, match="sdar envs alfworld generate"):
+        data_root(str(tmp_path))
+    official = tmp_path / "json_2.1.1"
+    (official / "train").mkdir(parents=True)
+    assert data_root(str(tmp_path)) == official
+    monkeypatch.setenv("ALFWORLD_DATA", str(tmp_path))
+    assert data_root("") == official
+
+
+def test_the_bank_holds_one_skill_per_fact() -> None:
+    bank = Path(__file__).parents[2] / "skills" / "alfworld"
+    texts = {path.parent.name: path.read_text(encoding="utf-8") for path in bank.glob("*/SKILL.md")}
+    assert len(texts) == 33
+    assert all("environment: alfworld" in text and f"name: {name}\n" in text for name, text in texts.items())
+
+
+def test_the_kind_has_what_a_run_needs() -> None:
+    assert KIND.settings["env.max_steps"] == 50
+    assert KIND.extra == "alfworld"
+    assert json.dumps(dict(KIND.settings))
