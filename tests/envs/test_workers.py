@@ -196,7 +196,9 @@ def test_demonstrations_come_through() -> None:
 
 
 PARENT = """
-import sys, awkward_world
+import signal, sys, awkward_world
+# A shell starts background jobs with SIGINT ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from sdar.envs.worker_pool import POOL
 from sdar.envs.workers import in_workers, reset_many, step_many, use_workers
 from sdar.schemas.config import EnvironmentConfig
