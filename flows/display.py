@@ -54,13 +54,14 @@ _HASH_LENGTH = 64
 
 @dataclass(frozen=True)
 class Closing:
-    """What is left to say when a run has ended."""
+    """What is left to say when a run has ended; `environment` is empty where it is the default one."""
 
     run_id: str
     store: str
     policy_path: str
     verdict: Verdict | None
     table: Sequence[Row]
+    environment: str = ""
 
 
 def cell(row: Row, key: str) -> str:
@@ -276,7 +277,8 @@ def _go_on(closing: Closing) -> list[str]:
     if not closing.policy_path:
         return []
     start, store = shlex.quote(f"policy.path={closing.policy_path}"), shlex.quote(closing.store)
-    return [f"  sdar run --set {start} --store {store}  # a new run from the best policy"]
+    world = f" --env {shlex.quote(closing.environment)}" if closing.environment else ""
+    return [f"  sdar run{world} --set {start} --store {store}  # a new run from the best policy"]
 
 
 def _best_row(closing: Closing) -> Row:

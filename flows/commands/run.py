@@ -81,8 +81,14 @@ def _run(progress: Progress, config: RunConfig, resume: str | None, wait: float,
             with open_watch(session.config.stop.rounds, as_json=as_json) as watch:
                 improve(session, watch)
         folder = session.best_policy_folder()
+        world = session.config.env.name
         closing = Closing(
-            session.run_id, str(store.path), str(folder or ""), session.verdict, session.table()
+            session.run_id,
+            str(store.path),
+            str(folder or ""),
+            session.verdict,
+            session.table(),
+            environment="" if world == RunConfig().env.name else world,
         )
     close(closing, as_json=as_json)
 

@@ -118,6 +118,12 @@ def test_after_a_collapse_the_closing_lines_say_how_to_go_on() -> None:
     assert "  sdar run --set 'policy.path=my store/blobs/x' --store 'my store'  #" in stream.getvalue()
 
 
+def test_the_next_command_names_the_environment() -> None:
+    stream = io.StringIO()
+    close(Closing("run-1", "s", "p", _verdict(True), [ROW], environment="trip"), stream=stream)
+    assert "  sdar run --env trip --set policy.path=p --store s  #" in stream.getvalue()
+
+
 def test_json_lines_have_one_object_a_stage() -> None:
     stream = io.StringIO()
     JsonLines(stream).finished(Report(), [ROW])
