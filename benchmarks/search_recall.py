@@ -29,8 +29,8 @@ import sklearn
 import transformers
 from _report import RESULTS, machine, save
 
+from sdar.envs.search_qa.corpus import open_search
 from sdar.envs.search_qa.files import QUESTIONS, read_library
-from sdar.envs.search_qa.library import open_search
 from sdar.envs.search_qa.options import Options
 from sdar.envs.search_qa.records import Passage, Question, Search
 from sdar.schemas.errors import EnvironmentMissingError

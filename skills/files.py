@@ -205,6 +205,14 @@ def text_of(content: bytes, path: Path) -> str | list[Fault]:
         return [Fault(path, line, f"byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8")]
 
 
+def checked_text(content: bytes, path: Path) -> str:
+    """Return the bytes of a file as text; `InputError` says why they are none, see `text_of`."""
+    text = text_of(content, path)
+    if isinstance(text, str):
+        return text
+    raise refusal(text)
+
+
 def read_text(text: str, path: Path, folder: str | None) -> SkillFile | list[Fault]:
     """Return the text of a SKILL.md as a skill, or all its faults.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdar.schemas.errors import InputError
-from sdar.skills.files import MAX_FILE_BYTES, refusal, text_of
+from sdar.skills.files import MAX_FILE_BYTES, checked_text
 from sdar.skills.writing import existing_file
 
 RETIRED = "RETIRED.md"
@@ -81,7 +81,4 @@ def _reason(path: Path) -> str:
             content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path} ({error}).") from error
-    text = text_of(content, path)
-    if not isinstance(text, str):
-        raise refusal(text)
-    return check_reason(text)
+    return check_reason(checked_text(content, path))

@@ -86,7 +86,7 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
     rollout = grouping(inputs)
     tasks = round_tasks(split, inputs.round, rollout.tasks, inputs.config.seed)
     played: Counter[str] = Counter()
-    groups = _play_groups(inputs, tasks, 0, played)
+    groups = _play_groups(inputs, tasks, rollout.group_size, 0, played)
     for number in range(rollout.resample):
         missing = rollout.tasks - sum(map(_unlike, groups))
         others = [task for task in split if task.id not in played]
@@ -94,7 +94,8 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
             break
         chosen = generator(inputs.seed, "resample", number).permutation(len(others))[:missing]
         tasks = tasks + [others[index] for index in chosen]
-        groups = groups + _play_groups(inputs, tasks[len(groups) :], len(groups), played)
+        more = tasks[len(groups) :]
+        groups = groups + _play_groups(inputs, more, rollout.group_size, len(groups), played)
     # A stable sort: groups that teach come first, each kind in the order in which it was played.
     kept = sorted(sorted(range(len(groups)), key=lambda i: not _unlike(groups[i]))[: rollout.tasks])
     return Collected([tasks[i] for i in kept], [groups[i] for i in kept], len(groups) - len(kept))
@@ -116,9 +117,9 @@ def grouping(inputs: StageInputs) -> RolloutConfig:
 
 
 def _play_groups(
-    inputs: StageInputs, tasks: Sequence[TaskSpec], first: int, played: Counter[str]
+    inputs: StageInputs, tasks: Sequence[TaskSpec], size: int, first: int, played: Counter[str]
 ) -> list[list[Episode]]:
-    config, policy, size = inputs.config, inputs.policy(), grouping(inputs).group_size
+    config, policy = inputs.config, inputs.policy()
     assignments = assign(tasks, size, inputs.seed, first, played, _blocks(inputs, tasks))
     episodes = play(config, policy, assignments, config.rollout.temperature)
     return [episodes[start : start + size] for start in range(0, len(episodes), size)]

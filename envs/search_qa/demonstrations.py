@@ -8,10 +8,10 @@ import numpy as np
 
 from sdar.envs.demonstration import DemonstratedTurn, Demonstration, told_facts
 from sdar.envs.search_qa.actions import WELCOME, search_for
+from sdar.envs.search_qa.corpus import question_task
 from sdar.envs.search_qa.episode import Episode, step
 from sdar.envs.search_qa.expert import Expert
 from sdar.envs.search_qa.handbook import GENERAL, fact_sentence
-from sdar.envs.search_qa.library import question_task
 from sdar.envs.search_qa.names import BOOKS
 from sdar.envs.search_qa.options import Options
 from sdar.envs.search_qa.questions import random_question

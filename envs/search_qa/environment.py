@@ -10,10 +10,10 @@ import numpy as np
 from sdar.envs.base import StepResult
 from sdar.envs.demonstration import Demonstration
 from sdar.envs.search_qa.actions import WELCOME
+from sdar.envs.search_qa.corpus import SPLITS, Library, open_library
 from sdar.envs.search_qa.demonstrations import demonstrate
 from sdar.envs.search_qa.episode import Episode, step
 from sdar.envs.search_qa.expert import Expert, Reader
-from sdar.envs.search_qa.library import SPLITS, Library, open_library
 from sdar.envs.search_qa.options import Options, read_options
 from sdar.envs.search_qa.world import RELATIONS, world
 from sdar.schemas.config import EnvironmentConfig
@@ -25,7 +25,7 @@ from sdar.schemas.records import TaskSpec
 class SearchQa:
     """One library; an instance plays one episode at a time."""
 
-    library: Library
+    corpus: Library
     options: Options = field(default_factory=Options)
     max_steps: int = 4
     name: str = "search_qa"
@@ -49,7 +49,7 @@ class SearchQa:
         """Return the questions of a split; a task's type is the question's dataset."""
         if split not in SPLITS:
             raise ConfigError(f"search_qa has no split {split!r}; allowed are: {', '.join(SPLITS)}")
-        return self.library.tasks[split]
+        return self.corpus.tasks[split]
 
     def reset(self, task: TaskSpec, seed: int) -> str:
         """Start an episode and return the first observation; nothing in it is left to chance."""
@@ -61,7 +61,7 @@ class SearchQa:
         episode = self._playing()
         if episode.done:
             raise RuntimeError("the episode is done; call reset(task, seed) before the next step")
-        return step(episode, self.library.search, self.options.top_k, action)
+        return step(episode, self.corpus.search, self.options.top_k, action)
 
     def actions(self) -> None:
         """Return None: there are as many queries as texts."""

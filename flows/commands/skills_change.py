@@ -173,7 +173,7 @@ def _row(file: SkillFile, done: str) -> dict[str, object]:
 
 def _read(file: Path) -> str:
     """Return a file or standard input as text; its content is checked later."""
-    from sdar.skills.files import MAX_FILE_BYTES, refusal, text_of
+    from sdar.skills.files import MAX_FILE_BYTES, checked_text
 
     try:
         if str(file) == "-":
@@ -183,10 +183,7 @@ def _read(file: Path) -> str:
                 data = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}. Name a SKILL.md with --from.") from error
-    text = text_of(data, file)
-    if not isinstance(text, str):
-        raise refusal(text)
-    return text
+    return checked_text(data, file)
 
 
 def _refuse_parts(description: str | None, body: str | None, types: Sequence[str] | None) -> None:

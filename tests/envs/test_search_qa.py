@@ -13,9 +13,9 @@ from sdar.envs.base import StepResult
 from sdar.envs.conformance import check_environment
 from sdar.envs.demonstration import Demonstrates
 from sdar.envs.search_qa.actions import INVALID, NOTHING, WELCOME, Action, information, parse_action
+from sdar.envs.search_qa.corpus import Library, question_task
 from sdar.envs.search_qa.environment import SearchQa
 from sdar.envs.search_qa.kind import KIND
-from sdar.envs.search_qa.library import Library, question_task
 from sdar.envs.search_qa.options import DEFAULTS, Options, read_options
 from sdar.envs.search_qa.records import Hit, Passage, Question
 from sdar.envs.search_qa.scoring import exact_match, f1, normalise

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdar.envs.conformance import check_environment
+from sdar.envs.search_qa.corpus import split_tasks
 from sdar.envs.search_qa.environment import SearchQa
 from sdar.envs.search_qa.files import read_library
-from sdar.envs.search_qa.library import split_tasks
 from sdar.envs.search_qa.options import Options
 from sdar.envs.search_qa.records import Passage, Question
 from sdar.schemas.config import EnvironmentConfig
@@ -134,7 +134,7 @@ def test_a_library_of_files_keeps_every_rule(tmp_path: Path) -> None:
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     world = config(library(tmp_path))
     before = SearchQa.from_config(world)
-    assert SearchQa.from_config(world).library is before.library
+    assert SearchQa.from_config(world).corpus is before.corpus
     library(tmp_path, questions=13)
     after = SearchQa.from_config(world)
     assert sum(len(after.tasks(split)) for split in after.splits()) == 13

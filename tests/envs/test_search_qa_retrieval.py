@@ -24,10 +24,10 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from sdar.envs.search_qa import embedders
 from sdar.envs.search_qa.bm25 import bm25_search, words
+from sdar.envs.search_qa.corpus import open_search
 from sdar.envs.search_qa.dense import dense_search
 from sdar.envs.search_qa.embedders import Embedder, encoder_embedder, open_embedder
 from sdar.envs.search_qa.index_files import kept
-from sdar.envs.search_qa.library import open_search
 from sdar.envs.search_qa.options import Options
 from sdar.envs.search_qa.records import Hit, Passage, Search
 from sdar.envs.search_qa.remote import remote_search

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from sdar.envs.search_qa import demonstrations
 from sdar.envs.search_qa.bm25 import bm25_search, words
+from sdar.envs.search_qa.corpus import question_task
 from sdar.envs.search_qa.demonstrations import DETOUR, LUCK, demonstrate
 from sdar.envs.search_qa.environment import SearchQa
 from sdar.envs.search_qa.episode import Episode
 from sdar.envs.search_qa.expert import Expert
 from sdar.envs.search_qa.handbook import GENERAL, fact_sentence, handbook, skill_name
-from sdar.envs.search_qa.library import question_task
 from sdar.envs.search_qa.names import BOOKS, NAMES
 from sdar.envs.search_qa.questions import PER_DATASET, questions, random_question
 from sdar.envs.search_qa.records import Search
