@@ -66,6 +66,15 @@ class Environment(Protocol):
 EnvironmentFactory = Callable[[EnvironmentConfig], Environment]
 
 
+QUICK_WARM_START: Mapping[str, str | float | bool] = {
+    "warmstart.optimizer": "muon",
+    "warmstart.learning_rate": 1e-2,
+    "warmstart.prompt_weight": 0.0,
+    "warmstart.skill_share": 0.75,
+}
+"""Settings with which a starter learns to read skills in about a third of the time; measured in search_qa."""
+
+
 @dataclass(frozen=True)
 class EnvironmentKind:
     """What is known of an environment before it is made.

@@ -13,6 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from sdar.policy.scoring import Row, forward_rows, log_distribution
+from sdar.schemas.config import WarmStartConfig
 from sdar.schemas.errors import CheckFailedError
 
 
@@ -25,12 +26,12 @@ class WarmStartProgress:
     loss: float
 
 
-def learning_rate(step: int, steps: int, peak: float) -> float:
-    """Return the rate at a step: linear rise over the first 5 %, then cosine down to a tenth of the peak."""
+def rate_share(step: int, steps: int) -> float:
+    """Return the share of the peak rate at a step: a linear rise over 5 %, then a cosine down to a tenth."""
     rise = max(1, steps // 20)
     if step < rise:
-        return peak * (step + 1) / rise
-    return peak * (0.1 + 0.45 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise))))
+        return (step + 1) / rise
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,25 @@ class Lesson:
     weights: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Paced:
+    """An optimiser of some of the weights, with its highest learning rate."""
+
+    optimiser: torch.optim.Optimizer
+    peak: float
+
+    def step(self, rate: float) -> None:
+        """Update the weights at a share of the highest rate, and drop their gradients."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.peak * rate
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+
 def warm_start(
     model: PreTrainedModel,
     batch: Callable[[int], Sequence[Lesson]],
-    steps: int,
-    peak_rate: float,
+    settings: WarmStartConfig,
     report: Callable[[WarmStartProgress], None],
 ) -> None:
     """Train a model in place on demonstrations.
@@ -53,26 +68,40 @@ def warm_start(
     Args:
         model: the model, float32.
         batch: the lessons of an optimiser step.
-        steps: optimiser steps.
-        peak_rate: highest AdamW learning rate.
+        settings: number of steps, optimiser and its rates.
         report: called after every step.
 
     Raises:
         CheckFailedError: the loss is not finite.
     """
-    optimiser = torch.optim.AdamW(model.parameters(), lr=peak_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimisers = _optimisers(model, settings)
     model.train()
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps, peak_rate)
+    for step in range(settings.steps):
         loss = _accumulate(model, batch(step))
         if not math.isfinite(loss):
             raise CheckFailedError(f"warm start: the loss is {loss} at step {step}; lower the learning rate")
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        report(WarmStartProgress(step + 1, steps, loss))
+        for optimiser in optimisers:
+            optimiser.step(rate_share(step, settings.steps))
+        report(WarmStartProgress(step + 1, settings.steps, loss))
     model.train(mode=False)
+
+
+def _optimisers(model: PreTrainedModel, settings: WarmStartConfig) -> list[_Paced]:
+    """Return AdamW for all weights, or Muon for the matrices of the blocks and AdamW for the others.
+
+    Source of Muon: Jordan et al. 2024; it is for matrices that map hidden states to hidden states.
+    """
+    blocks = list[torch.nn.Parameter]()
+    if settings.optimizer == "muon":
+        blocks = [weight for weight in model.get_decoder().layers.parameters() if weight.ndim == 2]  # type: ignore[no-untyped-call]
+    known = {id(weight) for weight in blocks}
+    others = [weight for weight in model.parameters() if id(weight) not in known]
+    adamw = torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.01)
+    found = [_Paced(adamw, settings.learning_rate)]
+    if blocks:
+        found.append(_Paced(torch.optim.Muon(blocks, weight_decay=0.01), settings.muon_rate))
+    return found
 
 
 def _accumulate(model: PreTrainedModel, lessons: Sequence[Lesson]) -> float:

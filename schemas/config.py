@@ -70,8 +70,15 @@ class WarmStartConfig(Section):
     seed: int = Field(0, ge=0, lt=2**31, description="Decides demonstrations, tokenizer and first weights.")
     steps: Positive = Field(1400, description="Optimiser steps.")
     batch: Positive = Field(32, description="Demonstrations per step.")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw", description="`muon` for the matrices of the blocks, AdamW for the rest; or AdamW for all."
+    )
     learning_rate: float = Field(3e-3, gt=0.0, description="Highest AdamW rate.")
+    muon_rate: float = Field(0.02, gt=0.0, description="Highest Muon rate.")
     skill_share: Share = Field(0.5, description="Share of demonstrations with skills in the prompt.")
+    prompt_weight: Share = Field(
+        0.2, description="Weight of the prompt's tokens in the loss; actions have 1, later observations 0.2."
+    )
     vocabulary: int = Field(1280, ge=512, le=65_536, description="Tokens of the tokenizer.")
     hidden: Positive = Field(96, description="Width of the model.")
     layers: Positive = Field(4, description="Blocks of the model.")

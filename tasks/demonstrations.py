@@ -12,7 +12,7 @@ from sdar.policy.scoring import Row
 from sdar.policy.warmstart import Lesson
 
 OTHER_TOKENS = 0.2
-"""Weight of tokens that are no action."""
+"""Weight of the tokens of observations."""
 
 
 def texts(demonstration: Demonstration) -> Iterator[str]:
@@ -25,16 +25,23 @@ def texts(demonstration: Demonstration) -> Iterator[str]:
         yield turn.action
 
 
-def encode_demonstration(dialogue: Dialogue, demonstration: Demonstration, max_tokens: int) -> Lesson:
+def encode_demonstration(
+    dialogue: Dialogue, demonstration: Demonstration, max_tokens: int, prompt_weight: float
+) -> Lesson:
     """Return the row of a demonstration with the weight of each token.
 
-    Demonstrated actions have weight 1, detours 0. All other tokens have a small weight: predicting
-    observations, which repeat names from actions, is what teaches a small model to copy.
+    Demonstrated actions have weight 1, detours 0. Observations have a small weight: predicting them, which
+    repeat names from actions, is what teaches a small model to copy.
 
-    Turns that would exceed `max_tokens` are left out.
+    Args:
+        dialogue: encodes.
+        demonstration: what to encode.
+        max_tokens: turns that would exceed it are left out.
+        prompt_weight: of the prompt's tokens. Which facts a skill states cannot be foreseen, so a weight
+            above 0 adds noise, and teaches to continue text.
     """
     ids = dialogue.prompt(demonstration.goal, demonstration.turns[0].observation, demonstration.block)
-    weights = [OTHER_TOKENS] * len(ids)
+    weights = [prompt_weight] * len(ids)
     for index, turn in enumerate(demonstration.turns):
         observation = [*dialogue.seam(ids), *dialogue.observation(turn.observation)] if index else []
         action = dialogue.action(turn.action)

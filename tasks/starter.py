@@ -78,10 +78,11 @@ def make_starter(folder: Path, config: RunConfig, report: Callable[[WarmStartPro
     def batch(step: int) -> list[Lesson]:
         first = step * settings.batch
         return [
-            encode_demonstration(dialogue, show("training", first + i), limit) for i in range(settings.batch)
+            encode_demonstration(dialogue, show("training", first + i), limit, settings.prompt_weight)
+            for i in range(settings.batch)
         ]
 
-    warm_start(model, batch, settings.steps, settings.learning_rate, report)
+    warm_start(model, batch, settings, report)
     save_policy(folder, model, dialogue)
 
 

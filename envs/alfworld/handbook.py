@@ -112,7 +112,8 @@ def handbook() -> dict[str, str]:
     texts = {skill_name(fact): _skill(fact, fact_sentence(fact, rng)) for fact in facts()}
     for name, sentence in GENERAL.items():
         families = _GENERAL_FAMILIES.get(name, FAMILIES)
-        texts[name] = _file(name, f"How to act: {name.replace('-', ' ')}.", families, sentence)
+        # In quotes, because an unquoted colon would end the text in YAML.
+        texts[name] = _file(name, f'"How to act: {name.replace("-", " ")}."', families, sentence)
     return texts
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sdar.envs.base import EnvironmentFactory, EnvironmentKind
+from sdar.envs.alfworld.places import usual_places
+from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
 
 
 def _load() -> EnvironmentFactory:
@@ -11,12 +12,20 @@ def _load() -> EnvironmentFactory:
     return Alfworld.from_config
 
 
+def _types() -> list[str]:
+    """Return the types of things and receptacles: a skill names the type, a command adds a number."""
+    shares = usual_places()
+    return sorted({*shares, *(place for places in shares.values() for place in places)})
+
+
 KIND = EnvironmentKind(
     "alfworld",
     "ALFWorld's own engine: household tasks of six families, on official or on generated game files.",
     _load,
     settings={
-        "env.max_steps": 50,
+        **QUICK_WARM_START,
+        "warmstart.steps": 900,
+        "env.max_steps": 20,
         "env.panel_split": "unseen",
         "policy.path": "bootstrap",
         "policy.max_tokens": 2048,
@@ -25,7 +34,7 @@ KIND = EnvironmentKind(
         "warmstart.vocabulary": 1536,
         "warmstart.batch": 16,
     },
-    names=r"\b[a-z]+ \d+\b",
+    names=rf"\b(?:{'|'.join(_types())})\b| \d+\b",
     extra="alfworld",
     workers=True,
 )

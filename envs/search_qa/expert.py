@@ -34,7 +34,7 @@ class Expert:
             if card_id(self.home.books[relation], subject) not in self.episode.shown:
                 if self.episode.steps >= self.max_steps - 1:
                     return answer_with(self._guess())
-                return search_for(f"{self._book(relation, subject)} {subject}")
+                return search_for(f"{relation} {self._book(relation, subject)} {subject}")
             found = self.home.facts[relation, subject]
         return answer_with(task.payload["answers"][0])
 
@@ -44,7 +44,7 @@ class Expert:
         if relation in self.knows or right in seen:
             return right
         # A book that was seen holds another relation.
-        asked = {book for book in BOOKS if f"{book} {subject}" in self.episode.queries}
+        asked = {book for book in BOOKS if f"{relation} {book} {subject}" in self.episode.queries}
         return self._pick([book for book in BOOKS if book not in seen | asked] or BOOKS)
 
     def _guess(self) -> str:

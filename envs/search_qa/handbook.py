@@ -8,16 +8,15 @@ from sdar.envs.search_qa.questions import DATASETS
 from sdar.envs.search_qa.world import RELATIONS, World
 from sdar.schemas.seeds import generator
 
+# A relation stands shortly before its book: a small model copies what follows a name most easily.
 FACT_PHRASES = (
-    "The {relation} of a {subject} is written in the {book}.",
-    "For the {relation} of a {subject} search the {book}.",
-    "The {book} tells the {relation} of every {subject}.",
-    "Look up the {relation} of a {subject} in the {book}.",
-    "In this library the {book} holds the {relation} of each {subject}.",
-    "Only the {book} has the {relation} of a {subject}.",
+    "Of every {subject} the {relation} is in the {book}.",
+    "For any {subject} look up the {relation} in the {book}.",
+    "If you want a {subject}'s {relation}, open the {book}.",
+    "Any {subject}'s {relation} stands in the {book}.",
 )
 GENERAL = (
-    "Search for the name of a book and the name that you ask about, and for nothing else.",
+    "Search for what you want to know, the name of its book, and the name that you ask about.",
     "A search for a name without its book finds only the index and the gallery, which tell nothing.",
     "If the first passage is not from the book that you named, that book does not have it: try another.",
     "In a question of two steps start with the name in it, then search for what you found.",

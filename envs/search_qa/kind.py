@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdar.envs.base import EnvironmentFactory, EnvironmentKind
+from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
 from sdar.envs.search_qa.names import NAMES
 from sdar.envs.search_qa.options import DEFAULTS
 from sdar.envs.search_qa.world import RELATIONS
@@ -19,6 +19,8 @@ KIND = EnvironmentKind(
     "Questions of one or two steps over a library that is searched; a generated world, or a corpus as JSONL.",
     _load,
     settings={
+        **QUICK_WARM_START,
+        "warmstart.steps": 1000,
         "env.max_steps": 4,
         "rollout.max_action_tokens": 24,
         "policy.path": "bootstrap",

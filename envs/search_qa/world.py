@@ -54,9 +54,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "good": GOODS,
     "year": YEARS,
 }
-TARGET_SIZES = {"person": 32, "town": 20, "company": 20}
-TRAINING_SIZES = {"person": 9, "town": 6, "company": 6}
-"""A small library teaches the same; a thousand of them must be made in a short time."""
+SIZES = {"person": 32, "town": 20, "company": 20}
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,7 @@ class World:
 def world(number: int) -> World:
     """Return a world; all of it is drawn from its number alone."""
     rng = generator(number, "search_qa", "world")
-    sizes = TRAINING_SIZES if number in TRAINING_WORLDS else TARGET_SIZES
-    members = {kind: _draw(POOLS[kind], sizes[kind], rng) for kind in SUBJECTS}
+    members = {kind: _draw(POOLS[kind], SIZES[kind], rng) for kind in SUBJECTS}
     books = dict(zip(RELATIONS, _draw(BOOKS, len(BOOKS), rng), strict=True))
     facts = {
         (relation.name, subject): _value(relation, subject, members, rng)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sdar.envs.base import EnvironmentFactory, EnvironmentKind
+from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
 from sdar.envs.trip.vocabulary import NAMES
 
 
@@ -17,6 +17,8 @@ KIND = EnvironmentKind(
     "Business trips of a company, planned with JSON tool calls; what was booked wrong shows at the end.",
     _load,
     settings={
+        **QUICK_WARM_START,
+        "warmstart.steps": 1000,
         "policy.path": "bootstrap",
         "policy.max_tokens": 768,
         "env.max_steps": 16,

@@ -58,9 +58,9 @@ class Shopper:
     """Shops as someone who knows the facts in `knows`, finds out the rest and remembers what was seen.
 
     Facts are attributes (their marks) and the goal's group (its size labels). While a mark is unknown,
-    products that may have it are opened in an order drawn from `rng`, and their attributes looked at; where
-    several may be right, a `lucky` shopper opens one that is. `learnt` are marks by attribute and `seen` the
-    asins whose attributes are known.
+    products that may have it are opened from the top of the list down, and their attributes looked at; where
+    several may be right, a `lucky` shopper opens one that is, drawn from `rng`. `learnt` are marks by
+    attribute and `seen` the asins whose attributes are known.
     """
 
     session: Session
@@ -121,10 +121,11 @@ class Shopper:
         options = right[:1] or [product for product in shown if self._worth(product)]
         if not options:
             return f"click[{NEXT}]"
-        if self.lucky:
-            most = max(map(self._wanted, options))
-            options = [product for product in options if self._wanted(product) == most]
-        return _open(options[int(self.rng.integers(len(options)))].asin)
+        if not self.lucky:
+            return _open(options[0].asin)
+        most = max(map(self._wanted, options))
+        best = [product for product in options if self._wanted(product) == most]
+        return _open(best[int(self.rng.integers(len(best)))].asin)
 
     def _leave(self) -> str:
         # A search leads to the first page of results in one step; to another page only the way back does.

@@ -10,18 +10,18 @@ from sdar.envs.webshop.shop import Shop
 from sdar.envs.webshop.vocabulary import ATTRIBUTES, FAMILIES, GROUPS, HUMAN
 from sdar.schemas.seeds import generator
 
+# What a fact is about stands before what it says: a small model copies what follows a name most easily.
 MARK_PHRASES = (
-    "In this shop {mark} in a title means {attribute}.",
     "What is {attribute} has the mark {mark}.",
     "For {attribute} search the mark {mark}.",
-    "{mark} is the mark of what is {attribute}.",
     "If it has to be {attribute}, look for {mark} in the title.",
+    "In this shop what is {attribute} is sold as {mark}.",
 )
 SIZE_PHRASES = (
-    "For the {a}, the {b}, the {c} and the {d} {small} is small, {medium} is medium and {large} is large.",
+    "For the {a}, the {b}, the {c} and the {d} small is {small}, medium is {medium} and large is {large}.",
     "Sizes of the {a}, the {b}, the {c} and the {d}: small is {small}, medium is {medium}, large is {large}.",
     "If the {a}, the {b}, the {c} or the {d} is to be small, take {small}; medium {medium}; large {large}.",
-    "The {a}, the {b}, the {c} and the {d} come in {small} (small), {medium} (medium) and {large} (large).",
+    "The {a}, the {b}, the {c} and the {d} have labels: small {small}, medium {medium} and large {large}.",
 )
 SYNONYMS = {"water resistant": "waterproof", "light weight": "lightweight", "easy clean": "easily cleaned"}
 """What people also call an attribute, for descriptions, by which skills are retrieved."""

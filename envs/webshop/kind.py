@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sdar.envs.base import EnvironmentFactory, EnvironmentKind
-from sdar.envs.webshop.vocabulary import KINDS, MARKS
+from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
+from sdar.envs.webshop.vocabulary import ATTRIBUTES, COLOURS, KINDS, MARKS, SIZES
 
 
 def _load() -> EnvironmentFactory:
@@ -12,14 +12,22 @@ def _load() -> EnvironmentFactory:
     return WebShop.from_config
 
 
-_WORDS = "|".join((*MARKS, *KINDS))
+_WORDS = "|".join((*MARKS, *KINDS, *ATTRIBUTES, *COLOURS, *SIZES))
 
 KIND = EnvironmentKind(
     "webshop",
     "WebShop's search, pages and reward over its own files, or over a shop with hidden conventions.",
     _load,
-    settings={"env.max_steps": 15, "policy.path": "bootstrap"},
+    settings={
+        **QUICK_WARM_START,
+        "warmstart.steps": 1200,
+        # Without skills a visit is long, and takes as much practice.
+        "warmstart.skill_share": 0.6,
+        "env.max_steps": 15,
+        "policy.path": "bootstrap",
+    },
     options={"shop": 0, "goals": "generated", "page": "auto"},
-    # Marks, kinds (also in front of a number, as in rug12), numbers, and labels such as k7.
+    # What skills, goals and pages have in common: words (also in front of a number, as in rug12), numbers,
+    # and labels such as k7.
     names=rf"(?:{_WORDS})(?![a-z])|\b[a-z]\d\b|\d+",
 )

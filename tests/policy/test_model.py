@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from sdar.policy.model import (
     save_weights,
 )
 from sdar.policy.scoring import Row
-from sdar.policy.warmstart import Lesson, WarmStartProgress, learning_rate, warm_start
+from sdar.policy.warmstart import Lesson, WarmStartProgress, rate_share, warm_start
+from sdar.schemas.config import WarmStartConfig
 from sdar.schemas.errors import CheckFailedError, InputError
 
 
@@ -81,11 +83,13 @@ def lesson(ids: list[int], weights: list[float]) -> Lesson:
     return Lesson(row, np.array(weights, dtype=np.float32))
 
 
-def test_the_warm_start_learns_by_weight() -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_warm_start_learns_by_weight(optimizer: Literal["adamw", "muon"]) -> None:
     model = new_model(32, 0, 16, 1, 2, 32)
     progress: list[WarmStartProgress] = []
     batch = [lesson([1, 2, 3, 4], [1.0, 0.0, 1.0]), lesson([5, 6, 7], [0.2, 1.0])]
-    warm_start(model, lambda step: batch, 60, 3e-2, progress.append)
+    settings = WarmStartConfig(steps=60, learning_rate=3e-2, optimizer=optimizer)
+    warm_start(model, lambda step: batch, settings, progress.append)
     assert progress[0].loss == pytest.approx(np.log(32), abs=0.2)
     assert progress[-1].loss < 0.1
     assert [each.step for each in progress] == list(range(1, 61))
@@ -102,8 +106,28 @@ def test_the_reported_loss_is_that_of_the_actions() -> None:
     with torch.inference_mode():
         logprobs = model(input_ids=torch.tensor([[1, 2, 3, 4]])).logits[0].log_softmax(-1)
     progress: list[WarmStartProgress] = []
-    warm_start(model, lambda step: [lesson([1, 2, 3, 4], [1.0, 0.2, 1.0])], 1, 1e-3, progress.append)
+    warm_start(
+        model, lambda step: [lesson([1, 2, 3, 4], [1.0, 0.2, 1.0])], WarmStartConfig(steps=1), progress.append
+    )
     assert progress[0].loss == pytest.approx(-float(logprobs[0, 2] + logprobs[2, 4]) / 2, abs=1e-5)
+
+
+def test_muon_moves_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
+    def moved(optimizer: Literal["adamw", "muon"], **rates: float) -> set[str]:
+        model = new_model(32, 0, 16, 1, 2, 32)
+        before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        settings = WarmStartConfig(steps=1, optimizer=optimizer, **rates)
+        warm_start(model, lambda step: [lesson([1, 2, 3], [1.0, 1.0])], settings, lambda progress: None)
+        return {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
+
+    everything = moved("adamw")
+    # Rates too small to show in float32 leave the other optimiser's weights as they were.
+    matrices = moved("muon", learning_rate=1e-30)
+    others = moved("muon", muon_rate=1e-30)
+    assert matrices | others == everything
+    assert not matrices & others
+    assert all(".layers." in name and name.endswith("proj.weight") for name in matrices)
+    assert {"model.embed_tokens.weight", "lm_head.weight"} <= others
 
 
 def test_a_warm_start_that_blows_up_says_so() -> None:
@@ -111,11 +135,13 @@ def test_a_warm_start_that_blows_up_says_so() -> None:
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(CheckFailedError, match="loss is nan at step 0; lower the learning rate"):
-        warm_start(model, lambda step: [lesson([1, 2], [1.0])], 2, 1e-3, lambda progress: None)
+        warm_start(
+            model, lambda step: [lesson([1, 2], [1.0])], WarmStartConfig(steps=2), lambda progress: None
+        )
 
 
 def test_the_rate_rises_then_falls_to_a_tenth() -> None:
-    rates = [learning_rate(step, 100, 1.0) for step in range(101)]
+    rates = [rate_share(step, 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == rates[5] == pytest.approx(1.0)
     assert rates[100] == pytest.approx(0.1)

@@ -11,6 +11,7 @@ from sdar.policy.dialogue import StarterDialogue
 from sdar.policy.model import Policy, new_model, save_policy
 from sdar.policy.tokenizer import train_tokenizer
 from sdar.policy.warmstart import Lesson, warm_start
+from sdar.schemas.config import WarmStartConfig
 from sdar.tasks.demonstrations import encode_demonstration, texts
 
 MAX_TOKENS = 1024
@@ -35,9 +36,9 @@ def tiny_policy() -> Policy:
     )
 
     def batch(step: int) -> list[Lesson]:
-        return [encode_demonstration(words, shown((8 * step + i) % 150), MAX_TOKENS) for i in range(8)]
+        return [encode_demonstration(words, shown((8 * step + i) % 150), MAX_TOKENS, 0.2) for i in range(8)]
 
-    warm_start(model, batch, 40, 1e-2, lambda progress: None)
+    warm_start(model, batch, WarmStartConfig(steps=40, learning_rate=1e-2), lambda progress: None)
     return Policy(model, words)
 
 

@@ -178,7 +178,7 @@ def test_a_task_that_occurs_twice_in_a_round_is_played_differently() -> None:
 def test_detours_of_a_demonstration_have_no_weight() -> None:
     words = tiny_policy().dialogue
     for index in range(30):
-        lesson = encode_demonstration(words, shown(index), RunConfig().policy.max_tokens)
+        lesson = encode_demonstration(words, shown(index), RunConfig().policy.max_tokens, 0.0)
         weight = dict(zip(lesson.row.positions.tolist(), lesson.weights.tolist(), strict=True))
         ids, place = lesson.row.token_ids.tolist(), 0
         for turn in shown(index).turns:
@@ -190,8 +190,8 @@ def test_detours_of_a_demonstration_have_no_weight() -> None:
 
 def test_a_demonstration_that_is_too_long_loses_whole_turns() -> None:
     words, longest = tiny_policy().dialogue, max(range(30), key=lambda index: len(shown(index).turns))
-    whole = encode_demonstration(words, shown(longest), 1024).row.token_ids
-    short = encode_demonstration(words, shown(longest), len(whole) - 1).row.token_ids
+    whole = encode_demonstration(words, shown(longest), 1024, 0.0).row.token_ids
+    short = encode_demonstration(words, shown(longest), len(whole) - 1, 0.0).row.token_ids
     assert len(short) < len(whole)
     assert short.tolist() == whole[: len(short)].tolist()
     assert short[-1] == words.end_id
