@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdar.envs.alfworld.alfred_folder import condense
 from sdar.envs.alfworld.game import FAMILIES, Game, Wanted, playable, sentence
 from sdar.envs.alfworld.package import receptacle_type, rules
 from sdar.envs.alfworld.places import LAMPS, Placed, beside, nearest, scene_group
@@ -44,28 +45,34 @@ class Trajectory:
 
 
 def read_trajectories(path: Path) -> list[Trajectory]:
-    """Return the trajectories of one condensed file; families that ALFWorld lacks, and slicing, are left out.
+    """Return the trajectories of a file or folder; families that ALFWorld lacks, and slicing, are left out.
 
     Args:
-        path: JSON, also gzipped: `scenes` (receptacle ids by room) and `games` (each with id, split,
-            task_type, pddl_params, scene, objects as [type, x, y, z], task_descs).
+        path: ALFRED's folder, see `condense`; or JSON, also gzipped: `scenes` (receptacle ids by room) and
+            `games` (each with id, split, task_type, pddl_params, scene, objects as [type, x, y, z],
+            task_descs).
 
     Raises:
-        InputError: the file cannot be read or is something else.
+        InputError: it cannot be read or is something else.
     """
+    if path.is_dir():
+        return _trajectories(condense(path))
     try:
         raw = path.read_bytes()
-        data = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-        return [
-            _trajectory(each, data["scenes"][each["scene"]])
-            for each in data["games"]
-            if each["task_type"] in FAMILIES and not each["pddl_params"]["object_sliced"]
-        ]
+        return _trajectories(json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} is no file of ALFRED trajectories ({type(error).__name__}: {error}). Allowed: JSON or "
-            "gzipped JSON with `scenes` and `games`, see docs/alfworld.md"
+            "gzipped JSON with `scenes` and `games`, or ALFRED's folder, see docs/alfworld.md"
         ) from error
+
+
+def _trajectories(data: Mapping[str, Any]) -> list[Trajectory]:
+    return [
+        _trajectory(each, data["scenes"][each["scene"]])
+        for each in data["games"]
+        if each["task_type"] in FAMILIES and not each["pddl_params"]["object_sliced"]
+    ]
 
 
 def _trajectory(each: Mapping[str, Any], receptacles: Sequence[str]) -> Trajectory:

@@ -19,11 +19,11 @@ def generate(out: Path, source: Path | None = None, limit: int = 0) -> dict[str,
 
     Args:
         out: new or empty folder.
-        source: file of ALFRED trajectories; None takes the data inside the `alfworld` package.
+        source: see `read_trajectories`; None takes the data inside the `alfworld` package.
         limit: most games per split, families in turn; 0 writes all.
 
     Raises:
-        InputError: the folder is not empty or cannot be written, or the source is no such file.
+        InputError: the folder is not empty or cannot be written, or the source has none.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty; games need a new or an empty folder. Name one with --out.")

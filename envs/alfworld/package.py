@@ -111,12 +111,15 @@ def receptacle_type(identifier: str) -> str:
     return {"sink": "sinkbasin", "bathtub": "bathtubbasin"}.get(name, name)
 
 
+def receptacle_ids(scene: str) -> list[str]:
+    """Return the AI2-THOR ids of the receptacles that the package lists for a room; lamps are not listed."""
+    return list(json.loads((folder() / f"gen/layouts/{scene}-openable.json").read_text(encoding="utf-8")))
+
+
 def _layout(scene: str) -> Layout:
-    root = folder() / "gen/layouts"
-    places = json.loads((root / f"{scene}-openable.json").read_text(encoding="utf-8"))
-    things = json.loads((root / f"{scene}-objects.json").read_text(encoding="utf-8"))
+    things = json.loads((folder() / f"gen/layouts/{scene}-objects.json").read_text(encoding="utf-8"))
     counts: dict[str, int] = {}
-    for each in places:
+    for each in receptacle_ids(scene):
         counts[receptacle_type(each)] = counts.get(receptacle_type(each), 0) + 1
     return Layout(scene, counts, _lower(set(things)))
 

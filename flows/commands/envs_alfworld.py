@@ -16,7 +16,7 @@ def generate(
     out: Annotated[Path, typer.Option("--out", help="New or empty folder for the games.")],
     source: Annotated[
         Path | None,
-        typer.Option("--from", help="File of ALFRED trajectories; else the package's own rooms."),
+        typer.Option("--from", help="Folder of ALFRED, or file of its trajectories; else own rooms."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Most games per split; 0 takes all.")] = 0,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from sdar.envs.conformance import check_environment
 from sdar.envs.registry import environment_config
 from sdar.schemas.errors import InputError
 from sdar.schemas.seeds import generator
+from sdar.skills.files import builtin_folder
 
 pytestmark = [
     pytest.mark.alfworld,
@@ -124,6 +126,11 @@ def test_the_expert_solves_every_game_in_the_twin() -> None:
             assert twin.won, game.id
 
 
+def test_the_shipped_skills_are_the_handbook() -> None:
+    for name, text in handbook().items():
+        assert (builtin_folder("alfworld") / name / "SKILL.md").read_text(encoding="utf-8") == text
+
+
 def test_what_skills_tell_shortens_the_search() -> None:
     told, blind, rng = [], [], np.random.default_rng(0)
     for game in builtin_games("unseen"):
@@ -189,6 +196,48 @@ def test_text_does_not_depend_on_the_process(engine: Engine) -> None:
         for seed in ("1", "2")
     }
     assert len(answers) == 1
+
+
+def _trial(root: Path, place: str, family: str, thing: str, lamp: str = "", *, sliced: bool = False) -> None:
+    """Write one trajectory of FloorPlan303 with a pencil by the desk and a lamp that its plan names."""
+    poses = [{"objectName": f"{thing}_{mark}", "position": {"x": -1.7, "y": 0.8, "z": z}}
+             for mark, z in (("1a2b", -0.4), ("3c4d", -1.12))]  # fmt: skip
+    toggle = {"action": "ToggleObject", "objectId": "DeskLamp|-01.60|+00.80|-00.30"}
+    pickup = {"action": "PickupObject", "objectId": f"{thing}|-01.70|+00.80|-00.40"}
+    goal = {"mrecep_target": "", "object_sliced": sliced, "object_target": thing, "toggle_target": lamp}
+    trajectory = {
+        "task_id": place.rsplit("/", 1)[1],
+        "task_type": family,
+        "pddl_params": {**goal, "parent_target": "" if lamp else "Dresser"},
+        "scene": {"floor_plan": "FloorPlan303", "scene_num": 303, "object_poses": poses},
+        "plan": {"high_pddl": [{"planner_action": step} for step in (pickup, toggle)[: 2 if lamp else 1]]},
+        "turk_annotations": {"anns": [{"task_desc": f"Use the {thing}.", "votes": [1, 1, 1]}]},
+    }
+    (root / place).mkdir(parents=True)
+    (root / place / "traj_data.json").write_text(json.dumps(trajectory), encoding="utf-8")
+
+
+def test_a_folder_of_alfred_is_read_as_it_is(tmp_path: Path, engine: Engine) -> None:
+    root = tmp_path / "json_2.1.0"
+    _trial(root, "train/pick_and_place_simple-Pencil-None-Dresser-303/trial_7", FAMILIES[0], "Pencil")
+    _trial(root, "valid_seen/look_at-Pencil-None-DeskLamp-303/trial_8", FAMILIES[1], "Pencil", "DeskLamp")
+    _trial(
+        root, "train/pick_and_place_simple-Apple-None-Dresser-303/trial_9", FAMILIES[0], "Apple", sliced=True
+    )
+    _trial(root, "train/pick_and_place_with_movable_recep-Pen-Mug-Desk-303/trial_10", "other", "Pen")
+    (root / "tests_seen/trial_11").mkdir(parents=True)
+    (root / "tests_seen/trial_11/traj_data.json").write_text("{}", encoding="utf-8")
+    found = list(alfred_games(read_trajectories(tmp_path)))
+    assert found == list(alfred_games(read_trajectories(root)))
+    assert {split: each.id for split, _, each in found} == {"train": "trial_7", "seen": "trial_8"}
+    for _, game, trajectory in found:
+        # The pencil at z = -1.12 is 0.42 m from the top drawer and 0.81 m from the side table; the other is
+        # nearest to the desk, 0.8 m below it. The lamp is known from the other trial's plan.
+        held = {place: things for place, things in game.contents.items() if things}
+        assert held == {"drawer 3": ("pencil 1",), "desk 1": ("pencil 2", "desklamp 1")}
+        assert trajectory.sentences == ("Use the Pencil.",)
+        assert engine.start(game_data(game)) == Twin(game).start()
+    assert generate(tmp_path / "games", tmp_path) == {"train": 1, "seen": 1, "unseen": 0}
 
 
 @pytest.mark.skipif(

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from sdar.envs.alfworld.alfred import read_trajectories
 from sdar.envs.alfworld.files import data_root
+from sdar.envs.alfworld.handbook import GENERAL
 from sdar.envs.alfworld.kind import KIND
 from sdar.envs.alfworld.package import receptacle_type
 from sdar.envs.alfworld.places import beside, count_places, nearest, scene_group, usual_places
-from sdar.schemas.errors import ConfigError
+from sdar.schemas.errors import ConfigError, InputError
+from sdar.skills.files import builtin_skills
 
 ROOMS = [f"FloorPlan{base + n}" for base in (0, 200, 300, 400) for n in range(1, 31)]
 ACCEPTS = {"shelf": frozenset({"mug", "book"}), "sinkbasin": frozenset({"mug"})}
@@ -72,11 +75,23 @@ def test_data_folders_are_found_or_refused(tmp_path: Path, monkeypatch: pytest.M
     assert data_root("") == official
 
 
+def test_a_folder_without_trajectories_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no trajectories\. Allowed: .*traj_data\.json"):
+        read_trajectories(tmp_path)
+    broken = tmp_path / "train" / "task" / "trial_1" / "traj_data.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text('{"task_id": "trial_1"}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"trial_1/traj_data\.json is no trajectory .*KeyError: 'scene'"):
+        read_trajectories(tmp_path)
+
+
 def test_the_bank_holds_one_skill_per_fact() -> None:
-    bank = Path(__file__).parents[2] / "skills" / "alfworld"
-    texts = {path.parent.name: path.read_text(encoding="utf-8") for path in bank.glob("*/SKILL.md")}
-    assert len(texts) == 33
-    assert all("environment: alfworld" in text and f"name: {name}\n" in text for name, text in texts.items())
+    bank = builtin_skills("alfworld")
+    assert len({skill.name for skill in bank}) == len(bank) == 33
+    assert {skill.environment for skill in bank} == {"alfworld"}
+    conduct = {skill.name: skill.description for skill in bank if skill.name in GENERAL}
+    assert conduct["two-of-a-kind"] == "How to act: two of a kind."
+    assert len(conduct) == 7
 
 
 def test_the_kind_has_what_a_run_needs() -> None:
