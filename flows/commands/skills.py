@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption
+from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
 from sdar.flows.commands.skills_bank import (
     BankOption,
     bank_companions,
@@ -35,10 +35,14 @@ skills_app = typer.Typer(
 
 @skills_app.command("list")
 def list_skills(
-    bank: BankOption = None, config: FileOption = None, set_: SetOption = None, json_: JsonOption = False
+    bank: BankOption = None,
+    config: FileOption = None,
+    env: EnvOption = None,
+    set_: SetOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """List the skills by name, those that were retired with the reason."""
-    chosen = settings(bank, config, set_)
+    chosen = settings(bank, config, env, set_)
     found, gone = bank_skills(chosen, retired=True), bank_retirements(chosen)
     if json_:
         print_json([{**skill.model_dump(mode="json"), "retired": gone.get(skill.name)} for skill in found])
@@ -60,11 +64,12 @@ def show(
     name: Annotated[str, typer.Argument(help="Name of the skill.")],
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Show one skill as the teacher reads it, and what retrieval compares goals with."""
-    chosen = settings(bank, config, set_)
+    chosen = settings(bank, config, env, set_)
     found, gone = bank_skills(chosen, retired=True), bank_retirements(chosen)
     skill = next((each for each in found if each.name == name), None)
     if skill is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdar.flows.commands.options import configuration
+from sdar.flows.commands.options import configuration, overrides
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
 from sdar.schemas.records import Skill
@@ -28,9 +28,9 @@ TypesOption = Annotated[
 ]
 
 
-def settings(bank: str | None, file: Path | None, texts: Sequence[str] | None) -> RunConfig:
+def settings(bank: str | None, file: Path | None, env: str | None, texts: Sequence[str] | None) -> RunConfig:
     """Return the configuration with `--bank` in place of `skills.path`."""
-    config = configuration(file, texts or ()).config
+    config = configuration(file, overrides(texts, env=env)).config
     if bank is None:
         return config
     return config.model_copy(update={"skills": config.skills.model_copy(update={"path": bank})})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption
+from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
 from sdar.flows.commands.skills_bank import BankOption, TypesOption, own_bank, settings
 from sdar.flows.output import print_json
 from sdar.schemas.errors import InputError
@@ -40,6 +40,7 @@ def add(
     task_type: TypesOption = None,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -48,7 +49,7 @@ def add(
     from sdar.skills.markdown import Content
     from sdar.skills.writing import skill_path
 
-    chosen = settings(bank, config, set_)
+    chosen = settings(bank, config, env, set_)
     folder = own_bank(chosen)
     if skill_path(folder, name).parent.exists():
         raise InputError(f"{folder} has a skill {name!r} already. Change it with `sdar skills edit {name}`.")
@@ -70,6 +71,7 @@ def edit(
     task_type: TypesOption = None,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -77,7 +79,7 @@ def edit(
     from sdar.skills.compose import changed_text
     from sdar.skills.writing import existing_file
 
-    folder = own_bank(settings(bank, config, set_))
+    folder = own_bank(settings(bank, config, env, set_))
     path = existing_file(folder, name)
     if from_ is not None:
         _refuse_parts(description, body, task_type)
@@ -94,13 +96,14 @@ def remove(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of the skills.")],
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Remove skills from a bank; they are kept in its folder .removed and can be imported again."""
     from sdar.skills.writing import remove_skills
 
-    folder = own_bank(settings(bank, config, set_))
+    folder = own_bank(settings(bank, config, env, set_))
     kept = remove_skills(folder, names)
     restore = f"sdar skills import {shlex.quote(str(kept))} --bank {shlex.quote(str(folder))}"
     if json_:

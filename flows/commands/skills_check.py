@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption
+from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
 from sdar.flows.commands.skills_bank import BankOption, bank_folder, settings, token_counter
 from sdar.flows.output import aligned, print_json
 from sdar.schemas.config import RunConfig
@@ -23,6 +23,7 @@ def check(
     folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="Short for --bank FOLDER.")] = None,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -31,7 +32,7 @@ def check(
 
     if folder is not None and bank is not None:
         raise InputError("found a folder and --bank; give one of them.")
-    chosen = settings(folder or bank, config, set_)
+    chosen = settings(folder or bank, config, env, set_)
     found = read_bank(bank_folder(chosen))
     if found.faults:
         if json_:

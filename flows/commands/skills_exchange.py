@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption
+from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
 from sdar.flows.commands.skills_bank import BankOption, bank_folder, own_bank, settings
 from sdar.flows.output import print_json
 from sdar.schemas.errors import InputError
@@ -23,13 +23,14 @@ def import_(
     ] = False,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Copy skills into a bank, with the files beside them: all, or none if anything is wrong."""
     from sdar.skills.exchange import import_skills
 
-    folder = own_bank(settings(bank, config, set_))
+    folder = own_bank(settings(bank, config, env, set_))
     done = import_skills(source, folder, replace)
     if json_:
         print_json({"added": done.added, "replaced": done.replaced, "same": done.same, "kept": done.kept})
@@ -51,6 +52,7 @@ def export(
     ] = None,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -58,7 +60,7 @@ def export(
     from sdar.skills.exchange import export_skills
     from sdar.skills.files import load_files
 
-    files = load_files(bank_folder(settings(bank, config, set_)))
+    files = load_files(bank_folder(settings(bank, config, env, set_)))
     unknown = sorted(set(names or ()) - {file.skill.name for file in files})
     if unknown:
         raise InputError(f"no skill {', '.join(unknown)} in the bank. See `sdar skills list`.")

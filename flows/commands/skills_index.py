@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption
+from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
 from sdar.flows.commands.skills_bank import BankOption, bank_skills, settings
 from sdar.flows.output import print_json
 from sdar.schemas.config import RunConfig
@@ -25,11 +25,12 @@ def index(
     ] = False,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Embed the skills with skills.embedder; of an index in --out, only new skills are embedded."""
-    facts = _facts(settings(bank, config, set_), out, rebuild)
+    facts = _facts(settings(bank, config, env, set_), out, rebuild)
     if json_:
         print_json(facts)
         return

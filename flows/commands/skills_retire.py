@@ -12,6 +12,7 @@ import typer
 
 from sdar.flows.commands.options import (
     STORE,
+    EnvOption,
     FileOption,
     JsonOption,
     SetOption,
@@ -41,6 +42,7 @@ def retire(
     store: StoreOption = STORE,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -48,10 +50,10 @@ def retire(
     from sdar.skills.retirement import check_reason, retire_skill
 
     if run is not None:
-        _refuse_folder(bank, config, set_)
+        _refuse_folder(bank, config, env, set_)
         _decide(store, run, name, check_reason(reason), json_)
         return
-    folder = own_bank(settings(bank, config, set_))
+    folder = own_bank(settings(bank, config, env, set_))
     path = retire_skill(folder, name, reason)
     if json_:
         print_json({"outcome": "retired", "skill": name, "reason": check_reason(reason), "file": path})
@@ -66,6 +68,7 @@ def restore(
     store: StoreOption = STORE,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -73,10 +76,10 @@ def restore(
     from sdar.skills.retirement import restore_skill
 
     if run is not None:
-        _refuse_folder(bank, config, set_)
+        _refuse_folder(bank, config, env, set_)
         _decide(store, run, name, None, json_)
         return
-    folder = own_bank(settings(bank, config, set_))
+    folder = own_bank(settings(bank, config, env, set_))
     reason = restore_skill(folder, name)
     if json_:
         print_json({"outcome": "restored", "skill": name, "reason": reason})
@@ -97,10 +100,10 @@ class _Bank:
     before: frozenset[str]
 
 
-def _refuse_folder(bank: str | None, config: Path | None, set_: list[str] | None) -> None:
-    if (bank, config, set_) != (None, None, None):
+def _refuse_folder(bank: str | None, config: Path | None, env: str | None, set_: list[str] | None) -> None:
+    if (bank, config, env, set_) != (None, None, None, None):
         raise InputError(
-            "--run takes the bank and the settings of the run; leave --bank, --config and --set out."
+            "--run takes the bank and the settings of the run; leave --bank, --config, --env and --set out."
         )
 
 

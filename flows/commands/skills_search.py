@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sdar.flows.commands.options import FileOption, JsonOption, SetOption
+from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
 from sdar.flows.commands.skills_bank import BankOption, bank_skills, settings, token_counter
 from sdar.flows.output import print_json
 from sdar.schemas.config import RunConfig, SkillsConfig
@@ -35,11 +35,12 @@ def search(
     seed: Annotated[int, typer.Option(min=0, help="What the strategy random draws by.")] = 0,
     bank: BankOption = None,
     config: FileOption = None,
+    env: EnvOption = None,
     set_: SetOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Show which skills a goal finds, best first, and why: shared terms, their weights, tokens, budget."""
-    chosen = settings(bank, config, set_)
+    chosen = settings(bank, config, env, set_)
     rows = _rows(chosen, bank_skills(chosen), goal, task_type, seed)
     if json_:
         print_json(rows)

@@ -11,7 +11,7 @@ import pytest
 from sdar.envs.search_qa import scoring
 from sdar.storage.migrate import migrate
 
-QUERY = Path(scoring.__file__).with_name("answer_f1.sql")
+QUERY = Path(__file__).parents[2] / "docs" / "queries" / "answer_f1.sql"
 ANSWERS = [
     ("The Eiffel Tower!", ["Eiffel Tower"]),
     ("tower", ["Eiffel Tower", "The tower in Paris"]),

@@ -49,6 +49,27 @@ def report(capture: Capture, *arguments: object) -> Any:
     return json.loads(call(capture, 0, *arguments, "--json"))
 
 
+def test_another_environment_brings_its_bank(tmp_path: Path, capsys: Capture) -> None:
+    assert report(capsys, "list", "--env", "trip") == report(capsys, "list", "--set", "env.name=trip")
+    name = builtin_skills("trip")[0].name
+    assert report(capsys, "show", name, "--env", "trip")["environment"] == "trip"
+    assert report(capsys, "search", "Book a hotel.", "--env", "trip") != report(
+        capsys, "search", "Book a hotel."
+    )
+    assert report(capsys, "index", "--env", "trip")["skills"] == len(builtin_skills("trip"))
+    new = ("--bank", tmp_path / "new", "--env", "webshop")
+    added = report(capsys, "add", "pans", *new, "--description", "Pans.", "--body", "Cheap.")
+    assert added["environment"] == "webshop"
+    assert report(capsys, "check", *new)["warnings"] == []
+    assert report(capsys, "edit", "pans", *new, "--body", "Dear.")["body"] == "Dear."
+    assert report(capsys, "retire", "pans", *new, "--reason", "Sold.")["outcome"] == "retired"
+    assert report(capsys, "restore", "pans", *new)["outcome"] == "restored"
+    exported = report(capsys, "export", "--env", "trip", "--out", tmp_path / "trip")["skills"]
+    assert len(exported) == len(builtin_skills("trip"))
+    assert len(report(capsys, "import", tmp_path / "trip", *new)["added"]) == len(exported)
+    assert report(capsys, "remove", "pans", *new)["removed"] == ["pans"]
+
+
 def test_a_bank_begins_with_its_first_skill(tmp_path: Path, capsys: Capture) -> None:
     new = ("add", "pans", "--bank", tmp_path / "new", "--description", "Pans: where?", "--body", "Here.")
     made = report(capsys, *new, "--task-type", "pick_two", "--task-type", "heat_and_place")

@@ -126,6 +126,7 @@ def test_what_a_run_cannot_do_says_why(evolving: Path, tmp_path: Path, capsys: C
         (("retire", "what-heats", "--reason", "a; b"), "semicolon"),
         (("retire", "what-heats", "--reason", " "), "needs a reason"),
         (("retire", "what-heats", "--reason", "x", "--bank", tmp_path), "leave --bank"),
+        (("restore", "what-heats", "--env", "trip"), "--env and --set out"),
         (("restore", "what-heats"), "is not retired in round 1; retired are: none"),
     ):
         assert told in call(capsys, 2, "skills", *arguments, *run)

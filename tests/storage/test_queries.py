@@ -67,8 +67,8 @@ def ask(store, name):
     return store.query((FOLDER / f"{name}.sql").read_text()).to_pylist()
 
 
-def test_there_are_fourteen():
-    assert len(FILES) == 14
+def test_there_are_fifteen():
+    assert len(FILES) == 15
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -76,7 +76,8 @@ def test_a_query_says_what_it_answers_and_finds_rows(store, file):
     text = file.read_text()
     assert text.startswith("-- ")
     assert "?" in text.splitlines()[0]
-    assert store.query(text).num_rows > 0
+    # That of one environment finds nothing here; tests/envs/test_search_qa_sql.py gives it episodes.
+    assert (store.query(text).num_rows > 0) == (file.stem != "answer_f1")
 
 
 def test_learning_curve(store):

@@ -1,4 +1,7 @@
-"""A true pretrained chat model goes through a whole round: needs `sdar[smollm]` and its weights."""
+"""A true pretrained chat model goes through a whole round: needs `sdar[smollm]` and its weights.
+
+The round in ALFWorld's own engine is marked `alfworld`, the others `slow`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from sdar.schemas.errors import EnvironmentMissingError
 
 MISSING = [name for name in (PACKAGE, *READERS) if find_spec(name) is None]
 installed = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+engine = pytest.mark.skipif(find_spec("alfworld") is None, reason="not installed: alfworld")
 
 
 @pytest.mark.skipif(not MISSING, reason="everything is installed")
@@ -49,9 +53,15 @@ def test_the_imported_model_answers_a_question(smollm2: Path) -> None:
 
 
 @installed
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("world", ["household", "search_qa"])
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param("household", marks=pytest.mark.slow),
+        pytest.param("search_qa", marks=pytest.mark.slow),
+        pytest.param("alfworld", marks=[pytest.mark.alfworld, engine]),
+    ],
+)
 def test_one_round(smollm2: Path, tmp_path: Path, world: str) -> None:
     changes = {
         "env": {**environment_config(world).model_dump(), "max_steps": 3},
@@ -61,6 +71,7 @@ def test_one_round(smollm2: Path, tmp_path: Path, world: str) -> None:
     }
     run = learn(tmp_path / "store", small_config(smollm2, changes), 1)
     episodes = run.store.episodes(run.artifacts[1, "collect"])
+    assert [episode.task_id.startswith(world) for episode in episodes] == [True, True]
     scores = run.store.scores(run.artifacts[1, "score"])
     for episode, score in zip(episodes, scores, strict=True):
         sampled = episode.sampler_logprobs[episode.action_mask]
