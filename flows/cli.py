@@ -16,6 +16,7 @@ from sdar.flows.commands.episodes import episodes_app
 from sdar.flows.commands.evaluate import evaluate
 from sdar.flows.commands.options import with_latest
 from sdar.flows.commands.policy import policy_app
+from sdar.flows.commands.report import report
 from sdar.flows.commands.run import run
 from sdar.flows.commands.runs import runs_app
 from sdar.flows.commands.skills import skills_app
@@ -40,6 +41,7 @@ app.command()(run)
 app.command()(compare)
 app.add_typer(runs_app, name="runs")
 app.command()(status)
+app.command()(report)
 app.command()(stage)
 app.command()(evaluate)
 app.command()(bootstrap)

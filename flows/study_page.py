@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
 from typing import Any
-
-from jinja2 import Environment, StrictUndefined, Template
 
 from sdar.flows import study_chart as chart
 from sdar.flows import study_tables as tables
+from sdar.flows.pages import template
 from sdar.flows.study_tables import Document
 
 TEMPLATE = "study_page.html"
@@ -21,7 +18,7 @@ def page(document: Document) -> str:
     Args:
         document: what `result.json` holds.
     """
-    return _template().render(
+    return template(TEMPLATE).render(
         study=document,
         headline=tables.headline(document),
         findings=_findings(document),
@@ -37,13 +34,6 @@ def page(document: Document) -> str:
         published=tables.published_table(document),
         machine=tables.machine(document),
     )
-
-
-@cache
-def _template() -> Template:
-    text = files("sdar.flows").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    options = {"autoescape": True, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    return Environment(**options).from_string(text)  # type: ignore[arg-type]
 
 
 def _labels(document: Document) -> list[str]:

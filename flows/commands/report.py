@@ -1,0 +1,62 @@
+"""`sdar report`: everything about a run in one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import webbrowser
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdar.flows.commands.options import STORE, RunOption, StoreOption, find_run, read_store
+from sdar.flows.output import size
+from sdar.schemas.errors import InputError
+
+EPISODES = 6
+
+
+def report(
+    run: RunOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File to write; by default STORE/reports/RUN.html.")
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the web browser.")] = False,
+    episodes: Annotated[
+        int, typer.Option("--episodes", min=0, help="Show so many episodes token by token.")
+    ] = EPISODES,
+    episode: Annotated[
+        list[str] | None,
+        typer.Option("--episode", metavar="ID", help="Show this one in any case. Repeatable."),
+    ] = None,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=1, help="Choose the episodes from this round only.")
+    ] = None,
+    store: StoreOption = STORE,
+) -> None:
+    """Write one HTML file about a run: verdict, curves, tokens, skills, time; also while it is going."""
+    from sdar.flows.report.page import page
+    from sdar.tasks.report_data import read_report
+    from sdar.tasks.report_episodes import chosen_episodes
+
+    opened = read_store(store)
+    record = find_run(opened, run)
+    shown = chosen_episodes(opened, record.id, episodes, episode or (), round_)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    text = page(read_report(opened, record), shown, opened.path, now)
+    file = (out or opened.path / "reports" / f"{record.id}.html").absolute()
+    _write(file, text)
+    typer.echo(f"Wrote {file} ({size(file.stat().st_size)}).")
+    if open_ and not webbrowser.open(file.as_uri()):
+        typer.echo("No web browser was found; open the file yourself.", err=True)
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new one, never a part."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    except OSError as error:
+        raise InputError(f"cannot write {file} ({error}). Name another file with --out.") from error
