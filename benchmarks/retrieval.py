@@ -24,11 +24,10 @@ from sdar.envs.household.handbook import facts, handbook
 from sdar.envs.household.house import DEFAULT_HOUSE
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Skill, TaskSpec
-from sdar.schemas.seeds import derive_seed
+from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.skills.files import builtin_skills
 from sdar.skills.retrieval import Retriever
 from sdar.skills.strategies import STRATEGIES
-from sdar.tasks.evaluate import PANEL_SEED
 
 SKILL_OF = dict(zip(facts(DEFAULT_HOUSE), handbook(DEFAULT_HOUSE), strict=True))
 """Name of the skill that states a fact."""

@@ -245,6 +245,7 @@ def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = No
     lines += [
         *map(str, warned(closing.table)),
         "Next:",
+        f"  sdar report --open --run {shlex.quote(closing.run_id)}{option}  # all of it on one page",
         *_go_on(closing),
         f"  sdar policy list{option}",
         f"  sdar sql 'SELECT * FROM learning_curve'{option}",

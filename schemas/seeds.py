@@ -6,6 +6,9 @@ import hashlib
 
 import numpy as np
 
+PANEL_SEED = 20_260_515
+"""Root of the panel's random numbers: the same for all policies, rounds and runs, so that pairs are fair."""
+
 
 def derive_seed(root: int, *names: str | int) -> int:
     """Return a 63-bit seed that depends on the root seed and on every name, in order.

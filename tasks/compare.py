@@ -13,10 +13,9 @@ from sdar.schemas.errors import ConfigError, InputError
 from sdar.schemas.keys import stage_key
 from sdar.schemas.lineage import RunRecord, StageRun
 from sdar.schemas.records import Comparison, Episode
-from sdar.schemas.seeds import derive_seed
+from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.storage import Store
 from sdar.tasks.branches import read_history
-from sdar.tasks.evaluate import PANEL_SEED
 
 VERSION = 1
 At = Literal["best", "last"]

@@ -11,14 +11,11 @@ from sdar.policy.model import Policy
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode, PanelResult, TaskSpec
-from sdar.schemas.seeds import derive_seed
+from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.tasks.collect import play
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
-
-PANEL_SEED = 20_260_515
-"""Root of the panel's random numbers: the same for all policies, rounds and runs, so that pairs are fair."""
 
 
 def play_panel(

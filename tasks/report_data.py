@@ -11,9 +11,8 @@ import numpy as np
 
 from sdar.rl.statistics import PairedDifference, paired_bootstrap
 from sdar.schemas.lineage import RunRecord
-from sdar.schemas.seeds import derive_seed
+from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.storage import Store
-from sdar.tasks.evaluate import PANEL_SEED
 from sdar.tasks.study_data import MAIN
 
 Row = dict[str, Any]
@@ -50,7 +49,7 @@ _SAMPLED = """
     WHERE s.run_id = {run} GROUP BY ALL ORDER BY s.round, s.stage"""
 _CONTEXTS = """
     SELECT s.round, count(*) AS contexts, avg(c.tokens_used) AS used, max(c.tokens_used) AS most,
-        max(c.budget) AS budget, sum(c.tokens_cut)::BIGINT AS cut, count(*) FILTER (c.tokens_used = 0) AS empty
+        max(c.budget) AS budget, sum(c.tokens_cut)::BIGINT AS cut
     FROM stage_run s JOIN teacher_context c ON c.artifact_id = s.artifact_id
     WHERE s.run_id = {run} GROUP BY s.round ORDER BY s.round"""
 _SKILLS = """

@@ -90,8 +90,8 @@ def _named(found: Sequence[Row], wanted: Sequence[str], store: Store, run_id: st
         if len({row["id"] for row in fitting}) != 1:
             amount = "several scored episodes" if fitting else "no scored episode"
             raise InputError(
-                f"run {run_id} has {amount} with an id that begins with {beginning!r}; allowed: the beginning "
-                f"of one id. `sdar episodes list --run {run_id} --store {store.path}` lists them."
+                f"run {run_id} has {amount} with an id that begins with {beginning!r}; allowed: the "
+                f"beginning of one id. `sdar episodes list --run {run_id} --store {store.path}` lists them."
             )
         yield fitting[-1]
 
@@ -101,17 +101,16 @@ def _telling(found: Sequence[Row]) -> Iterator[tuple[str, Row]]:
     if not found:
         return
     yield "The teacher endorsed its tokens most, of all episodes.", _most(found, "endorsed")
-    turned = _turned(found)
-    if turned:
-        yield f"It failed; a later attempt at the same goal, in round {turned[1]['round']}, succeeded.", turned[0]
-        yield f"It succeeded; an attempt at the same goal had failed in round {turned[0]['round']}.", turned[1]
+    if turned := _turned(found):
+        failed, succeeded = turned
+        yield f"It failed; an attempt at the same goal in round {succeeded['round']} succeeded.", failed
+        yield f"It succeeded; an attempt at the same goal in round {failed['round']} had failed.", succeeded
     last = [row for row in found if row["round"] == found[-1]["round"]]
     first = [row for row in found if row["round"] == found[0]["round"]]
     yield "The teacher endorsed its tokens most, of the last round.", _most(last, "endorsed")
     yield "The teacher endorsed its tokens most, of the first round.", _most(first, "endorsed")
-    succeeded = [row for row in found if row["success"]]
-    if succeeded:
-        yield "It succeeded against the teacher, who rejected its tokens most.", _least(succeeded, "rejected")
+    if solved := [row for row in found if row["success"]]:
+        yield "It succeeded against the teacher, who rejected its tokens most.", _least(solved, "rejected")
     for row in sorted(found, key=lambda row: -row["endorsed"]):
         yield "The teacher endorsed its tokens more than those of most others.", row
 
@@ -127,7 +126,12 @@ def _turned(found: Iterable[Row]) -> tuple[Row, Row] | None:
         for failed in [row for row in rows if not row["success"]][:1]
         for succeeded in [row for row in rows if row["success"] and row["round"] > failed["round"]][-1:]
     ]
-    return max(pairs, key=lambda pair: (pair[1]["round"] - pair[0]["round"], pair[0]["endorsed"]), default=None)
+    return max(pairs, key=_distance, default=None)
+
+
+def _distance(pair: tuple[Row, Row]) -> tuple[int, float]:
+    failed, succeeded = pair
+    return succeeded["round"] - failed["round"], failed["endorsed"]
 
 
 def _most(rows: Sequence[Row], name: str) -> Row:

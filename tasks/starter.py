@@ -16,11 +16,11 @@ from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.records import Skill
-from sdar.schemas.seeds import derive_seed
+from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.skills.files import parse_skill
 from sdar.tasks.bank import read_skills
 from sdar.tasks.demonstrations import encode_demonstration, texts
-from sdar.tasks.evaluate import PANEL_SEED, play_panel
+from sdar.tasks.evaluate import play_panel
 from sdar.tasks.retrieve import skill_blocks
 
 TOKENIZER_DEMONSTRATIONS = 6000

@@ -22,6 +22,7 @@ _STANDINS: dict[str, str] = {
 }
 _MARKERS = ("o", "s", "^", "D")
 _DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+_LONG = re.compile(r"\d+\.\d{3,}")
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -46,9 +47,6 @@ _STYLE = {
     "ytick.labelsize": 10.5,
     "ytick.left": False,
     "patch.linewidth": 0,
-    "figure.constrained_layout.use": True,
-    "figure.constrained_layout.w_pad": 0.03,
-    "figure.constrained_layout.h_pad": 0.03,
 }
 
 
@@ -136,7 +134,10 @@ def _figure(width: float, axis: Axis) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(width, 0.58 * width))
+    height = 0.58 * width
+    figure = Figure(figsize=(width, height))
+    # Fixed margins, in inches: to have them computed takes as long as the drawing.
+    figure.subplots_adjust(0.52 / width, 0.5 / height, 1 - 0.08 / width, 1 - 0.26 / height)
     figure.patch.set_alpha(0)
     axes = figure.add_subplot()
     axes.patch.set_alpha(0)
@@ -163,18 +164,23 @@ def _draw(axes: Axes, line: Line) -> None:
         linestyle=_DASHES[line.style % len(_DASHES)],
         marker=_MARKERS[line.style % len(_MARKERS)],
         markersize=2.5 if dense else 4.5,
+        clip_on=False,
     )
 
 
 def _scale(axes: Axes, axis: Axis) -> None:
-    first, last = axes.get_xlim()
-    axes.set_xlim(min(first, -0.3), max(last, axis.last + 0.3))
-    if axis.low is not None:
-        axes.set_ylim(bottom=axis.low)
-    if axis.high is not None:
-        axes.set_ylim(top=axis.high)
     if axis.zero:
         axes.axhline(0, color=_STANDINS["soft"], linewidth=1)
+    first, last = axes.get_xlim()
+    axes.set_xlim(min(first, -0.3), max(last, axis.last + 0.3))
+    low, high = axes.get_ylim()
+    low = low if axis.low is None else axis.low
+    # Nearly equal values would lie at the very top of an axis that begins at 0.
+    axes.set_ylim(low, high + 0.08 * (high - low) if axis.high is None else axis.high)
+
+
+def _rounded(found: re.Match[str]) -> str:
+    return f"{float(found[0]):.2f}"
 
 
 def _svg(figure: Figure, identity: str) -> str:
@@ -187,9 +193,14 @@ def _svg(figure: Figure, identity: str) -> str:
     box = re.search(r'viewBox="[^"]*"', text)
     assert box is not None, "matplotlib writes a view box"
     text = re.sub(r"<svg[^>]*>", f'<svg {box[0]} aria-hidden="true" focusable="false">', text, count=1)
-    for unwanted in (r"<metadata>.*?</metadata>", r"<!--.*?-->", r"<style.*?</style>", r"<path[^>]*opacity: 0\"/>"):
+    for unwanted in (
+        r"<metadata>.*?</metadata>",
+        r"<!--.*?-->",
+        r"<style.*?</style>",
+        r"<path[^>]*opacity: 0\"/>",
+    ):
         text = re.sub(unwanted, "", text, flags=re.S)
-    text = re.sub(r"\d+\.\d{3,}", lambda found: f"{float(found[0]):.2f}", text)
+    text = re.sub(r"<[^>]+>", lambda tag: _LONG.sub(_rounded, tag[0]), text)  # in tags only: not the labels
     text = re.sub(r' transform="rotate\(-0[^"]*"', "", text)
     text = re.sub(r" font-family: [^;\"]*;", "", text)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))

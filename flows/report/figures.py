@@ -10,7 +10,7 @@ from typing import Any
 from sdar.flows.report.charts import Axis, Colour, Line, line_chart, stacked_bars
 from sdar.flows.report.texts import number, percent, success
 from sdar.rl.statistics import wilson_interval
-from sdar.tasks.report_data import CLEAR_GAP, ReportData, Relative
+from sdar.tasks.report_data import CLEAR_GAP, Relative, ReportData
 
 Row = dict[str, Any]
 
@@ -68,8 +68,8 @@ def learning(data: ReportData) -> Figure | None:
         "Success by round",
         lines,
         Axis("success, per cent", 0, 100, last=_last(data)),
-        f"Share of the {data.curve[-1]['episodes']} frozen tasks that the policy solves alone, with its 95 % Wilson "
-        "interval. Training episodes are other tasks, sampled at another temperature, so the lines need not agree.",
+        f"Share of the {data.curve[-1]['episodes']} frozen tasks that the policy solves alone, with its 95 % "
+        "Wilson interval. Training episodes are other tasks at another temperature: the lines may differ.",
         ("round", "panel", "with skills", "training"),
         [(str(number_), *cells) for number_, cells in sorted(by_round.items())],
     )
@@ -126,34 +126,41 @@ def teacher(data: ReportData) -> list[Figure]:
                 line("failed episodes", "on_failure", "c2", 1),
             ],
             Axis("nats a token", zero=True, last=last),
-            "Log-prob of the sampled tokens with skills in the context minus without: above 0 the teacher would write "
-            "them more often. Below 0 is usual, since the policy sampled them without skills.",
+            "Log-prob of the sampled tokens with skills in the context minus without: above 0 the teacher "
+            "would write them more often. Below 0 is usual, since the policy sampled them without skills.",
             ("round", "successful", "failed"),
             [
                 (str(row["round"]), number(row["on_success"], "+.3f"), number(row["on_failure"], "+.3f"))
                 for row in data.gaps
             ],
+            width=SMALL,
         ),
         _figure(
             "clear",
             "Clear judgements of the teacher",
             [line("endorsed", "endorsed", "c1", 0, 100), line("rejected", "rejected", "c2", 1, 100)],
             Axis("per cent of tokens", 0, last=last),
-            f"Tokens whose gap is above {CLEAR_GAP} nats (endorsed) or below {number(-CLEAR_GAP, '.1f')} nats "
+            f"Tokens whose gap is above {CLEAR_GAP} nats (endorsed) or below {number(-CLEAR_GAP, '.1f')} "
             "(rejected); the rest, most of them, the skills have nothing to say about.",
             ("round", "endorsed", "rejected", "tokens"),
             [
-                (str(row["round"]), percent(row["endorsed"], 2), percent(row["rejected"], 2), f"{row['tokens']:,}")
+                (
+                    str(row["round"]),
+                    percent(row["endorsed"], 2),
+                    percent(row["rejected"], 2),
+                    f"{row['tokens']:,}",
+                )
                 for row in data.gaps
             ],
+            width=SMALL,
         ),
         _figure(
             "gate",
             "Gate",
             [gates],
-            Axis("weight, 0 to 1", 0, 1, last=last),
-            "How much of the teacher's advice each token's loss lets in: the mean, and the middle 80 per cent of "
-            "tokens as a band.",
+            Axis("weight of the term", 0, 1, last=last),
+            "How much of the teacher's advice the loss of a token lets in: the mean, and as a band the "
+            "middle 80 per cent of the tokens.",
             ("round", "mean", "10th percentile", "90th percentile"),
             [
                 (
@@ -164,6 +171,7 @@ def teacher(data: ReportData) -> list[Figure]:
                 )
                 for row in data.gaps
             ],
+            width=SMALL,
         ),
     ]
     return [each for each in found if each]
@@ -172,18 +180,23 @@ def teacher(data: ReportData) -> list[Figure]:
 _DIAGNOSTICS: tuple[tuple[str, str, str, float, str, str], ...] = (
     ("drift", "Drift", "nats a token", 1, ".4f", "KL of the policy that sampled and the one that learns."),
     ("entropy", "Entropy", "share of log(vocabulary)", 1, ".3f", "Towards 0 the policy stops exploring."),
-    ("gradient_norm", "Gradient norm", "before the clip", 1, ".2f", "Spikes mean that single steps dominate."),
+    ("gradient_norm", "Gradient norm", "before the clip", 1, ".2f", "Spikes: single steps dominate."),
     ("clip_share", "Clipped tokens", "per cent", 100, ".1f", "Tokens whose ratio left the clip range."),
     (
         "zero_spread_share", "Groups without a signal", "per cent", 100, ".0f",
         "Groups whose returns are all equal; rewards teach nothing there.",
     ),
-    ("invalid_share", "Invalid actions", "per cent", 100, ".1f", "Turns that the environment could not read."),
+    ("invalid_share", "Invalid actions", "per cent", 100, ".1f", "Turns that the world could not read."),
+    ("coefficient", "Lambda", "weight", 1, ".2f", "Weight of the distillation term that was in force."),
+    (
+        "logprob_difference", "Sampler against learner", "millionths of a nat", 1e6, ".1f",
+        "Largest difference of the two log-probs of one token: rounding, or something is broken.",
+    ),
 )  # fmt: skip
 
 
 def diagnostics(data: ReportData) -> list[Figure]:
-    """Return the figures of the update that tell early when learning goes wrong, and the parts of the loss."""
+    """Return what tells early that learning goes wrong, and the parts of the loss."""
     rows = [row for row in data.rounds if row["episodes"]]
     rounds = [row["round"] for row in rows]
     found = []
@@ -212,6 +225,11 @@ def _losses(data: ReportData) -> Figure | None:
     return _figure("loss", "Loss", lines, axis, sentence, columns, cells, width=SMALL)
 
 
+def costs(data: ReportData) -> list[Figure]:
+    """Return where time and tokens went."""
+    return [each for each in (timing(data), tokens(data), skill_budget(data)) if each]
+
+
 def timing(data: ReportData) -> Figure | None:
     """Return seconds by round and stage."""
     rounds = sorted({row["round"] for row in data.stages})
@@ -223,10 +241,10 @@ def timing(data: ReportData) -> Figure | None:
     if not parts:
         return None
     stacks = [(colour, [sums[name][place] for place in rounds]) for name, colour in parts]
-    sentence = "Wall time of the stages that this run computed itself; what came from another run counts as 0."
+    sentence = "Wall time of the stages that this run computed; what came from another run counts as 0."
     return Figure(
         "Time by round",
-        stacked_bars("timing", rounds, stacks, Axis("seconds", 0, last=_last(data))),
+        stacked_bars("timing", rounds, stacks, Axis("seconds", 0, last=_last(data)), width=SMALL),
         sentence,
         f"Stacked bars of seconds by round and stage. {sentence}",
         tuple(Legend(name, colour, 9) for name, colour in parts),
@@ -248,12 +266,18 @@ def tokens(data: ReportData) -> Figure | None:
     rounds = sorted({*sampled, *scored})
     lines = [
         Line("sampled", rounds, [_times(sampled.get(place), 1e-3) for place in rounds], "c1"),
-        Line("scored by the teacher", rounds, [_times(scored.get(place), 1e-3) for place in rounds], "c2", style=1),
+        Line(
+            "scored",
+            rounds,
+            [_times(scored.get(place), 1e-3) for place in rounds],
+            "c2",
+            style=1,
+        ),
     ]
     cells = [(str(place), *(f"{found.get(place, 0):,}" for found in (sampled, scored))) for place in rounds]
     sentence = "Tokens that the policy wrote in training episodes, and how many of them the teacher scored."
-    axis = Axis("thousand tokens", 0, last=_last(data))
-    return _figure("tokens", "Action tokens by round", lines, axis, sentence, ("round", "sampled", "scored"), cells)
+    axis, columns = Axis("thousand tokens", 0, last=_last(data)), ("round", "sampled", "scored")
+    return _figure("tokens", "Action tokens by round", lines, axis, sentence, columns, cells, SMALL)
 
 
 def skill_budget(data: ReportData) -> Figure | None:
@@ -265,14 +289,20 @@ def skill_budget(data: ReportData) -> Figure | None:
         Line("budget", rounds, [row["budget"] for row in data.contexts], "soft", style=2),
     ]
     cells = [
-        (str(row["round"]), number(row["used"], ".1f"), *(f"{row[name]:,}" for name in ("most", "budget", "cut")))
+        (
+            str(row["round"]),
+            number(row["used"], ".1f"),
+            *(f"{row[key]:,}" for key in ("most", "budget", "cut")),
+        )
         for row in data.contexts
     ]
     cut = sum(row["cut"] for row in data.contexts)
-    sentence = f"Tokens of skill text that the teacher read for an episode; {cut:,} tokens did not fit and were cut."
+    sentence = f"Tokens of skill text that the teacher read for an episode; {cut:,} did not fit and were cut."
     columns = ("round", "mean", "longest", "budget", "cut in all")
     axis = Axis("tokens", 0, last=_last(data))
-    return _figure("budget", "Skill text in the teacher's context", lines, axis, sentence, columns, cells)
+    return _figure(
+        "budget", "Skill text in the teacher's context", lines, axis, sentence, columns, cells, SMALL
+    )
 
 
 def family(data: ReportData) -> Figure | None:
@@ -295,7 +325,9 @@ def family(data: ReportData) -> Figure | None:
     return _figure("family", "Branches", lines, axis, sentence, columns, cells)
 
 
-def _share_line(name: str, rows: Sequence[Row], colour: Colour, *, band: bool = False, style: int = 0) -> Line:
+def _share_line(
+    name: str, rows: Sequence[Row], colour: Colour, *, band: bool = False, style: int = 0
+) -> Line:
     ends = [[_times(row[end], 100) for row in rows] if band else [] for end in ("low", "high")]
     values = [_times(row["success"], 100) for row in rows]
     return Line(name, [row["round"] for row in rows], values, colour, ends[0], ends[1], style)
@@ -317,14 +349,13 @@ def _figure(
     sentence: str,
     columns: tuple[str, ...],
     rows: Sequence[tuple[str, ...]],
-    width: float = 5.0,
+    width: float = 4.6,
 ) -> Figure | None:
     drawn = [line for line in lines if not line.empty]
     if not drawn:
         return None
     legend = tuple(Legend(line.name, line.colour, line.style) for line in drawn if line.name)
     ends = f"From round {drawn[0].rounds[0]} to round {drawn[0].rounds[-1]}; vertical axis: {axis.unit}."
+    alt = f"{sentence} {ends} The numbers are in the table below."
     svg = line_chart(identity, drawn, axis, width=width)
-    return Figure(
-        title, svg, sentence, f"{sentence} {ends} The numbers are in the table below.", legend, columns, tuple(rows)
-    )
+    return Figure(title, svg, sentence, alt, legend, columns, tuple(rows))

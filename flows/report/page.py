@@ -14,7 +14,7 @@ from markupsafe import Markup
 import sdar
 from sdar.flows.pages import template
 from sdar.flows.report import figures, tables, verdict
-from sdar.flows.report.texts import moment
+from sdar.flows.report.texts import moment, number
 from sdar.flows.report.tokens import STEPS, heat_map
 from sdar.tasks.report_data import ReportData
 from sdar.tasks.report_episodes import ShownEpisode
@@ -42,11 +42,11 @@ def page(data: ReportData, episodes: Sequence[ShownEpisode], store: Path, writte
         by_type=figures.by_type(data),
         teacher=figures.teacher(data),
         episodes=[heat_map(each) for each in episodes],
-        gap_steps=STEPS,
+        scale=_scale(),
         skills=tables.skills(data),
         diagnostics=figures.diagnostics(data),
         skipped=sum(row["skipped"] or 0 for row in data.rounds),
-        timing=[each for each in (figures.timing(data), figures.tokens(data), figures.skill_budget(data)) if each],
+        timing=figures.costs(data),
         stages=(tables.STAGE_COLUMNS, tables.stages(data)),
         family=figures.family(data),
         relatives=(tables.RELATIVE_COLUMNS, tables.relatives(data)),
@@ -62,6 +62,13 @@ def page(data: ReportData, episodes: Sequence[ShownEpisode], store: Path, writte
         script=Markup(SCRIPT),  # our own file: the only text that is not escaped, beside the charts
         script_hash=_hash(SCRIPT),
     )
+
+
+def _scale() -> list[tuple[str, str]]:
+    """Return the legend of the heat maps: style class and range of gaps."""
+    above = [(f"e{place}", f"> {step:g}") for place, step in enumerate(STEPS, 1)]
+    below = [(f"r{place}", f"< {number(-step, 'g')}") for place, step in enumerate(STEPS, 1)]
+    return [*reversed(below), ("", "around 0"), *above]
 
 
 def _hash(script: str) -> str:

@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sdar.flows.report.texts import DASH, duration, moment, number, percent, points, setting, short, signed, success
-from sdar.flows.report.texts import known
+from sdar.flows.report.texts import (
+    DASH,
+    duration,
+    known,
+    moment,
+    number,
+    percent,
+    points,
+    setting,
+    short,
+    signed,
+    success,
+)
 from sdar.schemas.config import RunConfig
 from sdar.schemas.resolve import flatten
 from sdar.tasks.report_data import ReportData

@@ -8,7 +8,8 @@ import re
 from datetime import datetime
 from typing import Any
 
-DASH = "–"
+DASH = "\N{EN DASH}"
+SPACE = "\N{NO-BREAK SPACE}"
 _HASH = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
@@ -24,14 +25,14 @@ def number(value: Any, form: str = ".3f") -> str:
 
 def percent(value: Any, digits: int = 1) -> str:
     """Return a share in per cent; a dash where there is none."""
-    return f"{100 * value:.{digits}f} %" if known(value) else DASH
+    return f"{100 * value:.{digits}f}{SPACE}%" if known(value) else DASH
 
 
 def success(row: dict[str, Any] | None) -> str:
     """Return the success of an evaluation with its 95 % interval, in per cent."""
     if row is None:
         return DASH
-    return f"{100 * row['success']:.1f} % [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+    return f"{percent(row['success'])} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
 def signed(value: Any, low: Any, high: Any) -> str:

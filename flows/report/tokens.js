@@ -9,6 +9,7 @@ for (const episode of document.querySelectorAll(".episode")) {
 
   const show = (token) => {
     for (const card of episode.querySelectorAll(".named")) card.classList.remove("named");
+    values.classList.toggle("live", Boolean(token));
     if (!token) { values.textContent = hint; return; }
     const { gap, gate, student, teacher, skills, named } = token.dataset;
     const said = skills ? ", named in " + skills : "";

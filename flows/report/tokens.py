@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sdar.flows.report.texts import DASH, known, number
+from sdar.flows.report.texts import DASH, SPACE, known, number
 from sdar.schemas.records import StopReason
 from sdar.tasks.report_data import CLEAR_GAP
 from sdar.tasks.report_episodes import ShownEpisode
@@ -28,7 +28,7 @@ class Token:
     """A token: its style class, its gate in per cent, and its values as text.
 
     `named` holds the places, from 0, of the skills of the episode that name a token which the teacher clearly
-    endorsed; `skills` their names.
+    endorsed; `skills` their names and `marks` their numbers, from 1.
     """
 
     text: str
@@ -40,6 +40,7 @@ class Token:
     teacher: str
     named: tuple[int, ...]
     skills: str
+    marks: str
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,9 @@ def _turn(turn: Row, skills: Sequence[Row]) -> Turn:
     if len(text) > MOST_CHARACTERS:
         text = f"{text[:MOST_CHARACTERS]}…"
     words = _words([token["token"] for token in turn["tokens"]])
-    tokens = tuple(
-        _token(token, word, skills) for token, word in zip(turn["tokens"], words, strict=True)
-    )
-    notes = [*([] if turn["valid"] else ["not understood"]), *([f"reward {turn['reward']:g}"] if turn["reward"] else [])]
+    tokens = tuple(_token(token, word, skills) for token, word in zip(turn["tokens"], words, strict=True))
+    notes = [] if turn["valid"] else ["not understood"]
+    notes += [f"reward {turn['reward']:g}"] if turn["reward"] else []
     return Turn(turn["turn"], text, turn["action"], ", ".join(notes), tokens)
 
 
@@ -152,6 +152,7 @@ def _token(token: Row, word: str, skills: Sequence[Row]) -> Token:
         teacher=_probability(token["teacher"]),
         named=named,
         skills=", ".join(skills[place]["name"] for place in named),
+        marks=" ".join(str(place + 1) for place in named),
     )
 
 
@@ -187,4 +188,4 @@ def _probability(logprob: float | None) -> str:
     if logprob is None or not known(logprob):
         return DASH
     share = 100 * math.exp(min(logprob, 0.0))
-    return f"{share:.1f} %" if share >= 0.1 else "< 0.1 %"
+    return f"{share:.1f}{SPACE}%" if share >= 0.1 else f"<{SPACE}0.1{SPACE}%"

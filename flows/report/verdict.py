@@ -51,9 +51,9 @@ def headline(data: ReportData) -> Headline:
     found = data.gain.difference
     word = {"better": "Better", "worse": "Worse"}.get(found.verdict, "Not distinguishable")
     moved = (
-        f"Success on the frozen panel went from {success(first)} in round {first['round']} to {success(last)} in "
-        f"round {last['round']}: {points(found.difference, found.low, found.high)}, paired on the same "
-        f"{data.gain.tasks} tasks."
+        f"Success on the frozen panel went from {success(first)} in round {first['round']} to "
+        f"{success(last)} in round {last['round']}: {points(found.difference, found.low, found.high)}, "
+        f"paired on the same {data.gain.tasks} tasks."
     )
     return Headline(word, found.verdict.replace(" ", "-"), (moved, *why))
 
@@ -68,11 +68,11 @@ def tiles(data: ReportData) -> list[tuple[str, str, str]]:
     planned = data.run.settings.get("stop", {}).get("rounds", DASH)
     return [
         ("Success now", percent(last and last["success"]), _interval(last)),
-        ("Gain since the start", *_gain(data)),
+        ("Gain", *_gain(data)),
         (
-            "With skills in the prompt",
+            "With skills",
             percent(skilled and skilled["success"]),
-            f"round {skilled['round']}: what the skills are worth" if skilled else "not measured",
+            f"in the prompt, round\N{NO-BREAK SPACE}{skilled['round']}" if skilled else "not measured",
         ),
         ("Rounds", str(len(trained)), f"of at most {planned}"),
         (
@@ -95,7 +95,7 @@ def _gain(data: ReportData) -> tuple[str, str]:
         return DASH, "needs two evaluations"
     found = data.gain.difference
     ends = [number(100 * end, "+.1f") for end in (found.low, found.high)]
-    return f"{number(100 * found.difference, '+.1f')} points", f"95 % interval {ends[0]} to {ends[1]}"
+    return number(100 * found.difference, "+.1f"), f"points, 95 % interval {ends[0]} to {ends[1]}"
 
 
 def warnings(data: ReportData) -> list[str]:
@@ -108,8 +108,8 @@ def subtitle(data: ReportData) -> str:
     world = data.run.settings.get("env", {}).get("name", "unknown world")
     last = max((row["round"] for row in data.stages), default=0)
     return (
-        f"Method {data.run.method} in {world}, seed {data.run.seed}. The run is {_STATUS[data.run.status]}; its "
-        f"latest stored stage is of round {last}."
+        f"Method {data.run.method} in {world}, seed {data.run.seed}. The run is {_STATUS[data.run.status]}; "
+        f"its latest stored stage is of round {last}."
     )
 
 
@@ -124,7 +124,8 @@ def next_steps(data: ReportData, store: Path) -> list[Step]:
     if verdict and verdict["reason"] == "collapse":
         steps.append(Step("It collapsed: choose other settings, for instance a lower update.learning_rate."))
     if data.gain is not None and data.gain.difference.verdict == "not distinguishable":
-        steps.append(Step("The change is within chance: more rounds, or a larger evaluation.panel_size, tell more."))
+        sentence = "The change is within chance: more rounds, or a larger evaluation.panel_size, tell more."
+        steps.append(Step(sentence))
     if verdict and (folder := _folder(data, store, verdict["best_policy"])):
         sentence = f"Begin a new run from the best policy, of round {verdict['best_round']}"
         start = shlex.quote(f"policy.path={folder}")

@@ -17,8 +17,9 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 FLAGS = (
-    "--headless=new", "--remote-debugging-port=0", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage",
-    "--hide-scrollbars", "--disable-background-networking", "--disable-component-update", "--no-proxy-server",
+    "--headless=new", "--remote-debugging-port=0", "--no-first-run", "--disable-gpu", "--hide-scrollbars",
+    "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
+    "--no-proxy-server",
 )  # fmt: skip
 WAIT = 60.0
 
@@ -52,13 +53,13 @@ class Browser:
         elif method == "Network.requestWillBeSent":
             self.requests.append(found["request"]["url"])
 
-    def open(self, file: Path, width: int, height: int = 900, *, dark: bool = False, scale: float = 1) -> None:
+    def open(self, file: Path, width: int, *, dark: bool = False, scale: float = 1) -> None:
         """Load a file in a window of a size, by day or in dark mode."""
         self.faults.clear()
         self.requests.clear()
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        size = {"width": width, "height": 900, "deviceScaleFactor": scale, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
@@ -108,7 +109,8 @@ def _address(folder: Path, process: subprocess.Popen[bytes]) -> str:
     """Return where the tab listens, as soon as the browser says so."""
     deadline, note = time.monotonic() + WAIT, folder / "DevToolsActivePort"
     while True:
-        assert process.poll() is None and time.monotonic() < deadline, "the browser did not start"
+        assert process.poll() is None, "the browser ended"
+        assert time.monotonic() < deadline, "the browser did not start"
         if note.exists() and (lines := note.read_text().splitlines()):
             break
         time.sleep(0.05)
