@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = {
     "stop": {"rounds": 2},
 }
 GAPS = {"r1-won": (1.0, 2.0, 0.0), "r1-lost": (0.5, -1.0, 0.0), "r2-won": (0.25, -3.0, 0.0)}
-"""Gaps of the three tokens of each episode, in nats; only the first is above 0.5 in the sum of the endorsed."""
+"""Gaps of the three tokens of each episode, in nats."""
 
 
 def report_store(folder: Path) -> Store:
@@ -114,7 +114,8 @@ def _evaluate(store: Store, panel: str, number: int, outcomes: list[bool]) -> No
         {"evaluation": [result], "episode": played},
     )
     verdict = Verdict(
-        round=number, stop=number == 2, reason="rounds" if number == 2 else "continue", sentence=f"So {ATTACK}.",
-        best_policy=f"p{number}", best_round=number, best_success=wins / tasks, last_gain=None,
+        round=number, stop=number == 2, reason="rounds" if number == 2 else "continue",
+        sentence=f"So {ATTACK}.", best_policy=f"p{number}", best_round=number, best_success=wins / tasks,
+        last_gain=None,
     )  # fmt: skip
     store.commit(stage("decide", f"decide {number}", round=number), "verdict", {"verdict": [verdict]})

@@ -125,7 +125,7 @@ def test_chosen_episodes_tell_different_things(store: Store) -> None:
     assert [each.about["id"] for each in chosen_episodes(store, "r1", 1)] == ["r1-won"]
     assert chosen_episodes(store, "r1", 0) == ()
     asked = chosen_episodes(store, "r1", 2, ["r2"])
-    assert [each.why for each in asked][0] == "It was asked for."
+    assert asked[0].why == "It was asked for."
     assert [each.about["id"] for each in asked] == ["r2-won", "r1-won"]
     assert [each.about["id"] for each in chosen_episodes(store, "r1", 6, (), 2)] == ["r2-won"]
 

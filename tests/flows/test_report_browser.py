@@ -21,7 +21,8 @@ pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="there is no `chromium` on the path"),
 ]
 DESK, PHONE = 1200, 360
-LUMINANCE = """(rgb) => rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+LUMINANCE = """(rgb) => rgb.map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
     .reduce((sum, v, place) => sum + v * [0.2126, 0.7152, 0.0722][place], 0)"""
 # The colours as they are painted, on a canvas of one point: styles may mix them in any notation.
 CONTRAST = f"""(selector) => {{
