@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +126,7 @@ def stacked_bars(
         return _svg(figure, identity)
 
 
-def _style(identity: str) -> dict[str, object]:
+def _style(identity: str) -> dict[Any, Any]:
     return {**_STYLE, "svg.hashsalt": identity}
 
 

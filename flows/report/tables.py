@@ -150,7 +150,7 @@ def facts(data: ReportData) -> list[tuple[str, str]]:
 def settings(data: ReportData) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return the settings that differ from the defaults, with those, and all settings."""
     values, defaults = flatten(data.run.settings), flatten(RunConfig().model_dump(mode="json"))
-    changed = [
+    changed: list[tuple[str, ...]] = [
         (path, setting(value), setting(defaults[path]) if path in defaults else DASH)
         for path, value in values.items()
         if path not in defaults or defaults[path] != value
@@ -163,7 +163,8 @@ RELATIVE_COLUMNS = ("run", "status", "what differs", "last success", "against th
 
 def relatives(data: ReportData) -> list[tuple[str, ...]]:
     """Return the runs that share a beginning with this one, compared with it."""
-    mine, found = flatten(data.run.settings), []
+    mine = flatten(data.run.settings)
+    found: list[tuple[str, ...]] = []
     for each in data.relatives:
         theirs = flatten(each.run.settings)
         paths = [path for path in {**mine, **theirs} if mine.get(path) != theirs.get(path)]

@@ -100,7 +100,8 @@ def heat_map(shown: ShownEpisode) -> HeatMap:
 
 def _fitting(turns: Sequence[Row]) -> list[Row]:
     """Return the turns from the first on that fit onto the page together, at least one."""
-    fitting, count = [], 0
+    fitting: list[Row] = []
+    count = 0
     for turn in turns:
         count += len(turn["tokens"])
         if fitting and count > MOST_TOKENS:
@@ -122,7 +123,9 @@ def _turn(turn: Row, skills: Sequence[Row]) -> Turn:
 
 def _words(texts: Sequence[str]) -> list[str]:
     """Return for each token the whole words that it is a part of, without what surrounds them."""
-    whole, places, found = "".join(texts), [], []
+    whole = "".join(texts)
+    places: list[tuple[int, int]] = []
+    found: list[str] = []
     for text in texts:
         start = places[-1][1] if places else 0
         places.append((start, start + len(text)))
