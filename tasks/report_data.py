@@ -91,8 +91,8 @@ class Gain:
 class Relative:
     """A run of the same family: it branched from this one, or both come from one run.
 
-    `gain` is the last evaluation of the relative against the last one of the reported run; None where they
-    have no panel in common.
+    `gain` is its evaluation minus that of the reported run, after the last round that both have evaluated;
+    None where there is none, or they played different panels.
     """
 
     run: RunRecord
@@ -195,7 +195,14 @@ def _relative(store: Store, record: RunRecord, outcomes: Sequence[Row]) -> Relat
 
     theirs = rows(_OUTCOMES)
     curve = tuple(row for row in rows(_EVALUATIONS) if _is_main(record, row))
-    return Relative(record, curve, _gain(outcomes[-1], theirs[-1]) if outcomes and theirs else None)
+    return Relative(record, curve, _last_common(outcomes, theirs))
+
+
+def _last_common(before: Sequence[Row], after: Sequence[Row]) -> Gain | None:
+    """Compare after the last round that both have evaluated, since more rounds alone would look better."""
+    later = {row["round"]: row for row in after}
+    common = [row for row in before if row["round"] in later]
+    return _gain(common[-1], later[common[-1]["round"]]) if common else None
 
 
 def _gain(before: Row, after: Row) -> Gain | None:

@@ -20,7 +20,7 @@ from sdar.flows.report.texts import (
 )
 from sdar.schemas.config import RunConfig
 from sdar.schemas.resolve import flatten
-from sdar.tasks.report_data import ReportData
+from sdar.tasks.report_data import Gain, ReportData
 
 Row = dict[str, Any]
 
@@ -161,6 +161,13 @@ def settings(data: ReportData) -> tuple[list[tuple[str, ...]], list[tuple[str, .
 RELATIVE_COLUMNS = ("run", "status", "what differs", "last success", "against this run", "verdict")
 
 
+def _against(gain: Gain | None) -> tuple[str, str]:
+    if gain is None:
+        return DASH, "no round and panel in common"
+    found = gain.difference
+    return f"{points(found.difference, found.low, found.high)} in round {gain.after_round}", found.verdict
+
+
 def relatives(data: ReportData) -> list[tuple[str, ...]]:
     """Return the runs that share a beginning with this one, compared with it."""
     mine = flatten(data.run.settings)
@@ -170,15 +177,13 @@ def relatives(data: ReportData) -> list[tuple[str, ...]]:
         paths = [path for path in {**mine, **theirs} if mine.get(path) != theirs.get(path)]
         changes = ", ".join(f"{path}={setting(theirs.get(path))}" for path in paths) or "nothing"
         last = each.curve[-1] if each.curve else None
-        gain = each.gain.difference if each.gain else None
         found.append(
             (
                 each.run.id,
                 each.run.status,
                 changes,
                 success(last) + (f" in round {last['round']}" if last else ""),
-                points(gain.difference, gain.low, gain.high) if gain else DASH,
-                gain.verdict if gain else "no panel in common",
+                *_against(each.gain),
             )
         )
     return found

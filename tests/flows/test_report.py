@@ -216,14 +216,14 @@ def test_branches_are_compared_with_the_run(tmp_path: Path) -> None:
     with made.writer("test"):
         config = {**CONFIG, "sdar": {"gate": "half", "beta": 5.0}, "branch": {"round": 2, "stage": "update"}}
         made.begin_run(run("r2", config, parent="r1", created="2026-01-03T00:00:00"))
-        for each in made.stage_runs("r1"):
-            if each.stage == "evaluate" and each.round == 0:
-                copy = stage("evaluate", each.key, run_id="r2", round=0, inputs=each.inputs)
-                made.reuse(copy, made.artifact(str(each.artifact_id)))
+        first = next(each for each in made.stage_runs("r1") if each.stage == "evaluate")
+        for number in (0, 2, 5):  # the branch stays where it began; only rounds 0 and 2 are common
+            copy = stage("evaluate", f"r2 {number}", run_id="r2", round=number, inputs=first.inputs)
+            made.reuse(copy, made.artifact(str(first.artifact_id)))
     found = read_report(made, made.run("r1"))
     (relative,) = found.relatives
     assert relative.gain is not None
-    assert relative.gain.difference.difference == -0.875
+    assert (relative.gain.after_round, relative.gain.difference.difference) == (2, -0.875)
     plain = replace(found, curve=(), gaps=(), stages=(), updates=(), rounds=(), contexts=(), sampled=())
     text = page(plain, [], made.path, NOW)
     assert "Against its branches" in text
