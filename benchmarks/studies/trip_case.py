@@ -6,7 +6,8 @@ In `trip` a hotel in the wrong district is told nothing about until the trip end
 
 and reports, by round, the token that named the district of each hotel that was booked: the gap between
 teacher and student on it, its gate, and whether the district was right. Two episodes are shown as they were:
-the one of the first round whose wrong district the teacher rejected most, and a right one of the last round.
+the one of the first round whose wrong district the teacher rejected most, and the one of the last round on
+whose right district student and teacher agreed best.
 Writes Markdown, to the terminal or with `--out` into a file.
 """
 
@@ -80,9 +81,12 @@ def case_study(store: Store, run: str) -> str:
     ]
     wrong = [choice for choice in choices[rounds[0]] if not choice.right]
     right = [choice for choice in choices[rounds[-1]] if choice.right and choice.success]
-    for number, found in ((rounds[0], wrong), (rounds[-1], right)):
-        if found:
-            lines += ["", *_episode(store, run, number, min(found, key=lambda choice: choice.district.gap))]
+    if wrong:
+        rejected = min(wrong, key=lambda choice: choice.district.gap)
+        lines += ["", *_episode(store, run, rounds[0], rejected)]
+    if right:
+        agreed = min(right, key=lambda choice: abs(choice.district.gap))
+        lines += ["", *_episode(store, run, rounds[-1], agreed)]
     return "\n".join(lines) + "\n"
 
 
