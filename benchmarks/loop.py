@@ -28,9 +28,10 @@ from _report import RESULTS, machine, save
 from numpy.typing import NDArray
 
 from sdar.envs.registry import environment_factory
+from sdar.policy.memory import TOKEN_BUDGETS
 from sdar.policy.model import Policy, load_policy
 from sdar.policy.sampler import SampledAction, TransformersSampler
-from sdar.policy.scoring import TOKEN_BUDGETS, Row, forward_rows
+from sdar.policy.scoring import Row, forward_rows
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode
 from sdar.tasks.collect import limits

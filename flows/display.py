@@ -238,7 +238,9 @@ def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = No
             verdict.sentence,
             f"Best policy: {verdict.best_policy}, of round {verdict.best_round}.",
             f"Its success on the panel: {success} (95 % interval).",
-            f"It is a Hugging Face folder: {closing.policy_path}",
+            f"It is a Hugging Face folder: {closing.policy_path}"
+            if closing.policy_path
+            else f"Write it with its adapter added: sdar policy export best --to FOLDER{option}",
         ]
     if verdict is not None and verdict.reason == "collapse":
         lines.append("To go on from it, choose other settings, for instance a lower update.learning_rate.")

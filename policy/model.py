@@ -9,19 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
+from sdar.policy.adapter import adapter_files, has_adapter, merged
 from sdar.policy.dialogue import Dialogue, load_dialogue
 from sdar.policy.prompts import FILE as PROMPTS
 from sdar.policy.template import read_template
+from sdar.schemas.config import Dtype
 from sdar.schemas.errors import InputError
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 STARTER = Path(__file__).parent / "starter"
 LOGIT_TOLERANCE = 1e-3
+DTYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_STORED = {"F32": torch.float32, "BF16": torch.bfloat16}
+"""What safetensors calls these."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +139,50 @@ def weight_files(folder: Path) -> list[str]:
         raise InputError(f"{folder / INDEX} is malformed ({error}); copy the model's folder anew") from error
 
 
-def load_policy(folder: Path, device: str = "cpu") -> Policy:
-    """Load a policy in float32 and evaluation mode."""
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+def stored_dtype(folder: Path) -> torch.dtype | None:
+    """Return the precision of all weights of a policy folder; None where it is another or not one for all."""
+    found: set[str] = set()
+    for name in weight_files(folder):
+        with safe_open(folder / name, framework="pt") as weights:
+            found |= {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118
+    return _STORED.get(found.pop()) if len(found) == 1 else None
+
+
+def load_model(folder: Path, device: str = "cpu", dtype: torch.dtype | None = None) -> PreTrainedModel:
+    """Load the weights of a policy folder in evaluation mode.
+
+    Args:
+        folder: with configuration and weights; an adapter in it is not looked at.
+        device: where to put the model.
+        dtype: precision; by default the one that the weights are stored in, else float32.
+    """
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype or stored_dtype(folder) or torch.float32,
+        attn_implementation="sdpa",
+        local_files_only=True,
     )
     torch.nn.Module.to(model, torch.device(device))
     model.train(mode=False)
-    return Policy(model, load_dialogue(folder))
+    return model
+
+
+def load_policy(
+    folder: Path, device: str = "cpu", base: Path | None = None, dtype: torch.dtype | None = None
+) -> Policy:
+    """Load a policy in evaluation mode; what an adapter adds is added to the weights.
+
+    Args:
+        folder: of the policy.
+        device: where to put the model.
+        base: folder with the weights and the tokenizer of a policy whose own folder has the adapter alone.
+        dtype: see `load_model`.
+    """
+    whole = base or folder
+    model = load_model(whole, device, dtype)
+    if has_adapter(folder):
+        model = merged(model, folder)
+    return Policy(model, load_dialogue(whole))
 
 
 def check_model(policy: Policy, max_tokens: int) -> None:
@@ -182,16 +224,28 @@ def check_model(policy: Policy, max_tokens: int) -> None:
         )
 
 
-def policy_id(folder: Path) -> str:
-    """Return the content hash of weights, tokenizer, and of a chat model's template and prompts.
+def policy_id(folder: Path, base: Path | None = None) -> str:
+    """Return the content hash of weights, adapter, tokenizer, and of a chat model's template and prompts.
 
-    64 hexadecimal digits.
+    Args:
+        folder: of the policy.
+        base: see `load_policy`.
+
+    Returns:
+        64 hexadecimal digits.
     """
-    digest = hashlib.sha256()
-    names = [*weight_files(folder), "tokenizer.json", *([PROMPTS] if (folder / PROMPTS).is_file() else [])]
-    for name in names:
-        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    template = read_template(folder)
+    whole, digest = base or folder, hashlib.sha256()
+    names = [*weight_files(whole), "tokenizer.json", *([PROMPTS] if (whole / PROMPTS).is_file() else [])]
+    files = [whole / name for name in names] + adapter_files(folder)
+    for file in files:
+        digest.update(file_digest(file))
+    template = read_template(whole)
     if template is not None:
         digest.update(hashlib.sha256(template.encode()).digest())
     return digest.hexdigest()
+
+
+def file_digest(file: Path) -> bytes:
+    """Return the SHA-256 of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from sdar.policy.memory import TOKEN_BUDGETS, logit_chunks
 from sdar.policy.model import output_head, run_decoder
-
-TOKEN_BUDGETS = {"cpu": 2048, "cuda": 65_536}
-"""Padded tokens of one forward pass by device: on a CPU small passes stay in its caches and pad less."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,24 @@ def log_distribution(model: PreTrainedModel, hidden: torch.Tensor, temperature: 
 
 
 def head_log_distribution(head: torch.Tensor, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
-    """Return log-probs `[N, V]` from hidden states `[N, H]` and an output embedding `[V, H]`."""
-    return functional.log_softmax(functional.linear(hidden, head).float() / temperature, dim=-1)
+    """Return log-probs `[N, V]` in float32 from hidden states `[N, H]` and an output embedding `[V, H]`."""
+    logits = functional.linear(hidden.to(head.dtype), head)
+    return functional.log_softmax(logits.float() / temperature, dim=-1)
+
+
+def token_logprobs(
+    model: PreTrainedModel, packed: Packed, temperature: float = 1.0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return log-prob and normalised entropy of the scored tokens, [N] each; logits exist in parts only.
+
+    Meant for scoring without gradient: with one, every part's logits would be kept for the backward pass.
+    """
+    parts = []
+    for part in logit_chunks(len(packed.targets), len(output_head(model)), packed.hidden.device):
+        logprobs = log_distribution(model, packed.hidden[part], temperature)
+        chosen = logprobs.gather(1, packed.targets[part][:, None])[:, 0]
+        parts.append((chosen, normalised_entropy(logprobs)))
+    return torch.cat([chosen for chosen, _ in parts]), torch.cat([entropy for _, entropy in parts])
 
 
 def normalised_entropy(logprobs: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from sdar.schemas.records import UpdateReport
 
 # Re-packing the same row moves an fp32 log-prob by about this much; a skill that is read moves it far more.
 ROUNDING = 1e-5
+# The mean difference of log-probs allowed in bfloat16, in multiples of the limit on the largest in float32.
+BFLOAT16_TOLERANCE = 200
 
 # Warning bands, each a round's mean over its optimiser steps.
 MOST_ZERO_SPREAD = 0.8  # share of groups without spread: the policy loss sees almost nothing
@@ -75,6 +78,41 @@ def check_logprob_agreement(
             "low-precision engine raise checks.logprob_tolerance."
         )
     return LogprobAgreement(float(difference.max()), float(difference.mean()))
+
+
+def check_mean_agreement(
+    sampler: NDArray[np.floating[Any]],
+    learner: NDArray[np.floating[Any]],
+    tolerance: float,
+    engine: str,
+    describe: Callable[[int], str],
+) -> LogprobAgreement:
+    """Return the same as `check_logprob_agreement` for a bfloat16 policy, of which the mean is limited.
+
+    Its numbers have 8 binary digits, and the sampler adds them up in another order than the learner: single
+    unlikely tokens may differ by tenths of a nat, while a fault, such as other weights, moves them all.
+
+    Args:
+        sampler: [N], as there.
+        learner: [N], as there.
+        tolerance: as there; the mean difference may be `BFLOAT16_TOLERANCE` times that, in nats.
+        engine: as there.
+        describe: as there.
+
+    Raises:
+        CheckFailedError: the mean difference is above the limit, or a difference is not a number.
+    """
+    agreement = check_logprob_agreement(sampler, learner, sys.float_info.max, engine, describe)
+    limit = BFLOAT16_TOLERANCE * tolerance
+    if not agreement.mean <= limit:
+        raise CheckFailedError(
+            f"engine {engine} and the learner disagree about log-probs in bfloat16: mean difference "
+            f"{agreement.mean:.3g} over {sampler.size} tokens, largest {agreement.max:.3g}; allowed is a "
+            f"mean of {limit:g}. Other weights or another temperature sampled, or the model needs float32. "
+            "Collect again at the current weights (sdar stage collect --round N --force), or start a run with "
+            f"policy.dtype=float32 or checks.logprob_tolerance={2 * agreement.mean / BFLOAT16_TOLERANCE:.1g}."
+        )
+    return agreement
 
 
 def check_same_actions(

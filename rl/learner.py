@@ -1,15 +1,21 @@
-"""The optimiser steps of one round: mini-batches of rows, micro-batches by token budget."""
+"""The optimiser steps of one round: mini-batches of rows, micro-batches by token budget.
+
+The logits of a micro-batch never exist at once: its tokens go through the output embedding, the loss and back
+part by part, and the gradients of the hidden states then go back through the layers together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from sdar.policy.memory import TOKEN_BUDGETS, TokenBudget, logit_chunks
+from sdar.policy.model import output_head
 from sdar.policy.scoring import (
     Packed,
     Row,
@@ -20,6 +26,7 @@ from sdar.policy.scoring import (
 )
 from sdar.rl.divergences import needs_vocabulary
 from sdar.rl.losses import AggregationWeights, LossInputs, LossOutputs, sdar_loss
+from sdar.rl.masters import Masters, master_copies, trained_weights
 from sdar.schemas.config import SdarConfig, UpdateConfig
 from sdar.schemas.records import UpdateReport
 
@@ -55,10 +62,18 @@ class Objective:
 def new_optimiser(
     model: PreTrainedModel, update: UpdateConfig, rate_factor: float = 1.0
 ) -> torch.optim.AdamW:
-    """Return AdamW over all weights with the configured decay and `rate_factor` times the configured rate."""
-    rate = update.learning_rate * rate_factor
+    """Return AdamW over the trained weights, or their float32 copies, see `sdar.rl.masters`.
+
+    Args:
+        model: its weights with a gradient are trained.
+        update: learning rate and decay.
+        rate_factor: multiplies the rate.
+    """
     return torch.optim.AdamW(
-        model.parameters(), lr=rate, betas=(0.9, 0.999), weight_decay=update.weight_decay
+        master_copies(trained_weights(model)),
+        lr=update.learning_rate * rate_factor,
+        betas=(0.9, 0.999),
+        weight_decay=update.weight_decay,
     )
 
 
@@ -74,96 +89,164 @@ def optimise(
     rows: Sequence[LearnerRow],
     batches: Sequence[NDArray[np.int64]],
     objective: Objective,
+    budget: TokenBudget | None = None,
 ) -> list[UpdateReport]:
     """Take one optimiser step per mini-batch, changing the model in place.
 
-    A step whose gradient is not finite is skipped and reported as such.
+    A step whose gradient is not finite is skipped and reported as such. When memory runs out the gradients of
+    the mini-batch are computed anew in smaller passes.
 
     Args:
         model: the live policy.
-        optimiser: over the model's weights.
+        optimiser: over the model's trained weights, from `new_optimiser`.
         rows: all rows of the round.
         batches: row indices of each mini-batch.
         objective: loss switches.
+        budget: padded tokens of a pass; that of the device by default.
 
     Returns:
         One report per mini-batch, over all its micro-batches.
+
+    Raises:
+        MemoryExceededError: one row alone does not fit into memory.
     """
+    budget = budget or TokenBudget(TOKEN_BUDGETS[model.device.type])
+    weights = Masters(trained_weights(model), optimiser.param_groups[0]["params"])
     model.train()
     reports = []
     for step, batch in enumerate(batches):
         chosen = [rows[i] for i in batch]
-        outputs = _accumulate(model, chosen, objective)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), objective.update.max_gradient_norm)
+        outputs = _gradients(model, weights, chosen, objective, budget)
+        norm = torch.nn.utils.clip_grad_norm_(weights.masters, objective.update.max_gradient_norm)
         finite = bool(torch.isfinite(norm))
         if finite:
             optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+            weights.round_back()
+        weights.clear()
         reports.append(_report(step, outputs, objective, float(norm) if finite else 0.0, skipped=not finite))
     model.train(mode=False)
     return reports
 
 
+def _gradients(
+    model: PreTrainedModel,
+    weights: Masters,
+    rows: Sequence[LearnerRow],
+    objective: Objective,
+    budget: TokenBudget,
+) -> list[LossOutputs]:
+    """Compute the gradients of a mini-batch, and again in smaller passes when memory runs out."""
+
+    def attempt(tokens: int) -> list[LossOutputs]:
+        weights.clear()  # of a pass that failed half-way
+        return _accumulate(model, weights, rows, objective, tokens)
+
+    return budget.fit(attempt, [len(row.row.token_ids) for row in rows])
+
+
 def _accumulate(
-    model: PreTrainedModel, rows: Sequence[LearnerRow], objective: Objective
+    model: PreTrainedModel, weights: Masters, rows: Sequence[LearnerRow], objective: Objective, tokens: int
 ) -> list[LossOutputs]:
     """Add up the gradients of a mini-batch over its micro-batches."""
-    weights = AggregationWeights(tokens=sum(len(row.row.positions) for row in rows), rows=len(rows))
+    total = AggregationWeights(tokens=sum(len(row.row.positions) for row in rows), rows=len(rows))
     outputs = []
-    for packed in forward_rows(model, [row.row for row in rows]):
-        inputs = _loss_inputs(model, packed, [rows[i] for i in packed.rows], objective)
-        output = sdar_loss(inputs, objective.sdar, objective.update, weights)
+    for packed in forward_rows(model, [row.row for row in rows], tokens):
+        inputs = _flat_inputs(packed, [rows[i] for i in packed.rows])
+        outputs += _backward(model, weights, inputs, objective, total)
+    return outputs
+
+
+@dataclass(frozen=True)
+class _MicroBatch:
+    """What the loss reads about the N tokens of a micro-batch before their logits are known.
+
+    `states` [N, H] are the teacher's as they are stored, the other tensors lie on the model's device.
+    """
+
+    packed: Packed
+    fixed: dict[str, torch.Tensor]
+    lengths: torch.Tensor
+    states: NDArray[np.float32] | None
+
+
+def _flat_inputs(packed: Packed, rows: Sequence[LearnerRow]) -> _MicroBatch:
+    parts: dict[str, list[NDArray[np.float32]]] = {
+        "logp_old": [row.logp_old for row in rows],
+        "logp_teacher": [row.logp_teacher for row in rows],
+        "logp_reference": [row.logp_reference for row in rows if row.logp_reference is not None],
+        "advantages": [row.advantages for row in rows],
+    }
+    if not all(row.taught for row in rows):
+        parts["taught"] = [np.full(len(row.logp_old), row.taught, np.float32) for row in rows]
+    device = packed.hidden.device
+    states = [row.teacher_hidden for row in rows if row.teacher_hidden is not None]
+    return _MicroBatch(
+        packed=packed,
+        fixed={name: torch.from_numpy(np.concatenate(p)).to(device) for name, p in parts.items() if p},
+        lengths=torch.bincount(packed.owner, minlength=len(rows)),
+        states=np.concatenate(states) if len(states) == len(rows) else None,
+    )
+
+
+def _backward(
+    model: PreTrainedModel,
+    weights: Masters,
+    batch: _MicroBatch,
+    objective: Objective,
+    total: AggregationWeights,
+) -> list[LossOutputs]:
+    """Add the gradients of one micro-batch to those of the weights; return the parts of its loss."""
+    outputs, gradients, packed = [], [], batch.packed
+    for part in logit_chunks(len(packed.targets), len(output_head(model)), packed.hidden.device):
+        hidden = packed.hidden[part].detach().requires_grad_(packed.hidden.requires_grad)
+        inputs = _loss_inputs(model, batch, part, hidden, objective)
+        output = sdar_loss(inputs, objective.sdar, objective.update, total)
         if output.loss.requires_grad:
             output.loss.backward()  # type: ignore[no-untyped-call]
-        outputs.append(output)
+        weights.collect()
+        gradients.append(torch.zeros_like(hidden) if hidden.grad is None else hidden.grad)
+        outputs.append(replace(output, loss=output.loss.detach()))
+    if packed.hidden.requires_grad:
+        packed.hidden.backward(torch.cat(gradients))  # type: ignore[no-untyped-call]
+        weights.collect()
     return outputs
 
 
 def _loss_inputs(
-    model: PreTrainedModel, packed: Packed, rows: Sequence[LearnerRow], objective: Objective
+    model: PreTrainedModel, batch: _MicroBatch, part: slice, hidden: torch.Tensor, objective: Objective
 ) -> LossInputs:
-    device = packed.hidden.device
-    logprobs = log_distribution(model, packed.hidden, objective.temperature)
+    """Return what the loss reads about a part of a micro-batch, with the part's log-probs."""
+    logprobs = log_distribution(model, hidden, objective.temperature)
     teacher = None
     if needs_vocabulary(objective.sdar):
-        teacher = _teacher_distribution(rows, objective, device)
+        teacher = _teacher_distribution(batch, part, objective)
     bonus = objective.update.entropy_coefficient > 0
     with torch.set_grad_enabled(bonus):
         entropy = normalised_entropy(logprobs if bonus else logprobs.detach())
-    taught = None
-    if not all(row.taught for row in rows):
-        shares = [np.full(len(row.logp_old), row.taught, np.float32) for row in rows]
-        taught = _flat(shares, device)
-    references = [row.logp_reference for row in rows if row.logp_reference is not None]
+    fixed = {name: values[part] for name, values in batch.fixed.items()}
     return LossInputs(
-        logp=logprobs.gather(1, packed.targets[:, None])[:, 0],
-        logp_old=_flat([row.logp_old for row in rows], device),
-        logp_teacher=_flat([row.logp_teacher for row in rows], device),
-        logp_reference=_flat(references, device) if references else None,
+        logp=logprobs.gather(1, batch.packed.targets[part][:, None])[:, 0],
+        logp_old=fixed["logp_old"],
+        logp_teacher=fixed["logp_teacher"],
+        logp_reference=fixed.get("logp_reference"),
         student_logprobs=logprobs if teacher is not None else None,
         teacher_logprobs=teacher,
         entropy=entropy,
-        advantages=_flat([row.advantages for row in rows], device),
-        row=packed.owner,
-        rows=len(rows),
-        taught=taught,
+        advantages=fixed["advantages"],
+        row=batch.packed.owner[part],
+        rows=len(batch.packed.rows),
+        taught=fixed.get("taught"),
+        lengths=batch.lengths,
     )
 
 
-def _teacher_distribution(
-    rows: Sequence[LearnerRow], objective: Objective, device: torch.device
-) -> torch.Tensor:
-    hidden = [row.teacher_hidden for row in rows if row.teacher_hidden is not None]
-    if objective.teacher_head is None or len(hidden) != len(rows):
+def _teacher_distribution(batch: _MicroBatch, part: slice, objective: Objective) -> torch.Tensor:
+    if objective.teacher_head is None or batch.states is None:
         term = f"divergence {objective.sdar.divergence} with gate {objective.sdar.gate}"
         raise ValueError(f"{term} needs the teacher's states and output head")
-    states = torch.from_numpy(np.concatenate(hidden)).to(device)
+    states = torch.from_numpy(batch.states[part]).to(batch.packed.hidden.device)
     with torch.no_grad():
         return head_log_distribution(objective.teacher_head, states, objective.temperature)
-
-
-def _flat(vectors: Sequence[NDArray[np.float32]], device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.concatenate(vectors)).to(device)
 
 
 def _report(

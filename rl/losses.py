@@ -1,8 +1,8 @@
 """The training loss: the policy loss plus the gated self-distillation term.
 
 Packed layout: N is the number of action tokens of a micro-batch, tokens of prompts, observations and
-padding are left out beforehand, and `row[i]` says which row token i came from. A row must not be split
-between micro-batches. All parts of the loss are additive over the micro-batches of one mini-batch.
+padding are left out beforehand, and `row[i]` says which row token i came from. All parts of the loss are
+additive over the micro-batches of one mini-batch; a row may be split between them when its length is told.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class LossInputs:
         rows: number of rows; one without action tokens counts and contributes 0.
         taught: [N], 1 where the teacher had skills to read, 0 where the self-distillation term is left out;
             None when it had some everywhere.
+        lengths: [rows], action tokens of each row where only a part of them is here; None when all are.
     """
 
     logp: Tensor
@@ -58,6 +59,7 @@ class LossInputs:
     row: Tensor
     rows: int
     taught: Tensor | None = None
+    lengths: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Refuse tensors whose lengths disagree: broadcasting would hide the fault."""
@@ -102,7 +104,13 @@ class LossOutputs:
 
 
 def aggregate(
-    values: Tensor, row: Tensor, rows: int, how: Aggregation, total_tokens: int, total_rows: int
+    values: Tensor,
+    row: Tensor,
+    rows: int,
+    how: Aggregation,
+    total_tokens: int,
+    total_rows: int,
+    lengths: Tensor | None = None,
 ) -> Tensor:
     """Return the share of a micro-batch in the mini-batch's aggregated value.
 
@@ -114,6 +122,7 @@ def aggregate(
             `sequence_sum` the mean over rows of the row's sum.
         total_tokens: action tokens of the whole mini-batch.
         total_rows: rows of the whole mini-batch.
+        lengths: [rows], action tokens of each row; by default as many as there are values of it.
 
     Returns:
         A scalar; 0 with a valid (zero) gradient when N = 0.
@@ -121,8 +130,8 @@ def aggregate(
     if how == "token_mean":
         return values.sum() / max(total_tokens, 1)
     if how == "sequence_mean":
-        lengths = torch.bincount(row, minlength=rows).to(values.dtype)
-        return (values / lengths[row]).sum() / max(total_rows, 1)
+        lengths = torch.bincount(row, minlength=rows) if lengths is None else lengths
+        return (values / lengths.to(values.dtype)[row]).sum() / max(total_rows, 1)
     return values.sum() / max(total_rows, 1)
 
 
@@ -189,7 +198,7 @@ def sdar_loss(
     total = weights or AggregationWeights(inputs.logp.numel(), inputs.rows)
 
     def reduce(values: Tensor, how: Aggregation = update.aggregation) -> Tensor:
-        return aggregate(values, inputs.row, inputs.rows, how, total.tokens, total.rows)
+        return aggregate(values, inputs.row, inputs.rows, how, total.tokens, total.rows, inputs.lengths)
 
     gap = inputs.logp_teacher.detach() - inputs.logp.detach()
     weight = _weight(inputs, sdar, gap)

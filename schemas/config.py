@@ -17,6 +17,7 @@ Schedule = Literal["constant", "linear", "cosine"]
 Strategy = Literal["embedding", "keyword", "hybrid", "task_type", "ucb", "full", "random", "none"]
 EMBEDDERS = ("tfidf", "minilm", "policy")
 ActionFormat = Literal["plain", "tagged"]
+Dtype = Literal["float32", "bfloat16"]
 Credit = Literal["episode", "anchor", "teacher_ratio", "turn_belief"]
 
 
@@ -48,6 +49,16 @@ class EnvironmentConfig(Section):
     panel_split: str = Field("unseen", description="Split that the frozen panel comes from.")
 
 
+class LoraConfig(Section):
+    """Training a low-rank adapter instead of all weights; needs peft."""
+
+    rank: int = Field(0, ge=0, description="Rank of the adapter's matrices; 0 trains all weights.")
+    alpha: Positive = Field(32, description="What the adapter adds is scaled by alpha / rank.")
+    targets: str = Field(
+        "all-linear", description="`all-linear`, or names of linear layers: `q_proj, v_proj`."
+    )
+
+
 class PolicyConfig(Section):
     """The model that is improved."""
 
@@ -61,6 +72,14 @@ class PolicyConfig(Section):
     action_format: ActionFormat = Field(
         "plain",
         description="Chat models: the whole answer is the action, or reasoning in <think> and one <action>.",
+    )
+    dtype: Dtype = Field("float32", description="Precision of the weights and of what is computed with them.")
+    lora: LoraConfig = LoraConfig()
+    gradient_checkpointing: bool = Field(
+        False, description="Update: compute each layer a second time instead of keeping what it computed."
+    )
+    token_budget: int = Field(
+        0, ge=0, description="Padded tokens of one scoring or learning pass; 0 chooses by device."
     )
 
 
@@ -298,7 +317,9 @@ class ChecksConfig(Section):
     """Tolerances of the checks that every round must pass (algorithms, section 8)."""
 
     logprob_tolerance: float = Field(
-        1e-4, gt=0.0, description="Largest |sampler - learner| log-prob difference, fp32."
+        1e-4,
+        gt=0.0,
+        description="Largest |sampler - learner| log-prob difference; in bfloat16 the mean may be 200 times it.",
     )
 
 

@@ -53,3 +53,9 @@ class CheckFailedError(SdarError, AssertionError):
     """A check that every round must pass (algorithms, section 8) did not pass."""
 
     exit_code = 1
+
+
+class MemoryExceededError(SdarError, MemoryError):
+    """The smallest piece of work does not fit into the memory of the device."""
+
+    exit_code = 1

@@ -1,6 +1,6 @@
 """The store: rows in DuckDB, files by content hash, lineage of everything, SQL views."""
 
-from sdar.storage.blobs import folder_hash
+from sdar.storage.blobs import folder_hash, read_references, write_references
 from sdar.storage.identity import artifact_id
 from sdar.storage.output import FORMS, SCHEMA_QUERY, Form, schema_text, write_table
 from sdar.storage.prune import KEEP, PruneReport
@@ -23,6 +23,8 @@ __all__ = [
     "folder_hash",
     "import_store",
     "open_store",
+    "read_references",
     "schema_text",
+    "write_references",
     "write_table",
 ]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from sdar.schemas.errors import InputError, IntegrityError
-from sdar.schemas.keys import content_hash
+from sdar.schemas.keys import canonical_json, content_hash
 from sdar.storage.database import user_errors
 
 PARTIAL = ".partial-"
+REFERENCES = "references.json"
+"""File of a blob that names other blobs, by role, without which it cannot be used."""
 _CHUNK = 1 << 20
 
 
@@ -66,6 +70,17 @@ def blob_path(blobs: Path, digest: str) -> Path:
             "running the stage again with --force makes it anew."
         )
     return target
+
+
+def write_references(folder: Path, blobs: Mapping[str, str]) -> None:
+    """Note in a folder that is going to be a blob which other blobs it needs, by role."""
+    (folder / REFERENCES).write_text(canonical_json(blobs) + "\n", encoding="utf-8")
+
+
+def read_references(folder: Path) -> dict[str, str]:
+    """Return the content hashes of the blobs that a blob needs, by role; most need none."""
+    path = folder / REFERENCES
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def remove_partial(blobs: Path) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import duckdb
 
 from sdar.schemas.errors import ConfigError, InputError
-from sdar.storage.blobs import PARTIAL
+from sdar.storage.blobs import PARTIAL, read_references
 from sdar.storage.migrate import schema_version
 
 Keep = Literal["best", "last"]
@@ -112,9 +112,26 @@ def plan_prune(
         for (blob, kind), found in sorted(reasons.items())
         if (blobs / blob).is_dir()
     ]
+    uses = _with_referenced(uses, blobs)
     kept = {use.blob for use in uses if use.reasons}
     removed = tuple(use for use in uses if use.blob not in kept)
     return PruneReport(removed, tuple(use for use in uses if use.blob in kept), dry_run)
+
+
+def _with_referenced(uses: Sequence[BlobUse], blobs: Path) -> list[BlobUse]:
+    """Keep also what a kept blob cannot be used without."""
+    needed = {
+        digest: use.blob
+        for use in uses
+        if use.reasons
+        for digest in read_references(blobs / use.blob).values()
+    }
+    return [
+        replace(use, reasons=(f"needed by {needed[use.blob][:12]}",))
+        if use.blob in needed and not use.reasons
+        else use
+        for use in uses
+    ]
 
 
 def record_prune(connection: duckdb.DuckDBPyConnection, report: PruneReport) -> None:

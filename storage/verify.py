@@ -9,7 +9,7 @@ import duckdb
 from pydantic import ValidationError
 
 from sdar.schemas.lineage import Artifact
-from sdar.storage.blobs import PARTIAL, folder_hash
+from sdar.storage.blobs import PARTIAL, folder_hash, read_references
 from sdar.storage.identity import artifact_id
 from sdar.storage.lineage import row_counts, select_artifacts
 from sdar.storage.prune import pruned_blobs
@@ -68,5 +68,11 @@ def _artifact_faults(connection: duckdb.DuckDBPyConnection, artifact: Artifact) 
 
 def _blob_faults(blobs: Path) -> Iterator[str]:
     for folder in sorted(blobs.iterdir()):
-        if not folder.name.startswith(PARTIAL) and folder_hash(folder) != folder.name:
+        if folder.name.startswith(PARTIAL):
+            continue
+        if folder_hash(folder) != folder.name:
             yield f"blob {folder.name}: its files differ from those that were stored."
+            continue
+        for role, digest in read_references(folder).items():
+            if not (blobs / digest).is_dir():
+                yield f"blob {folder.name} cannot be used: its {role}, blob {digest}, is missing."

@@ -72,10 +72,10 @@ def configured_embedder(config: RunConfig, skills: Sequence[Skill]) -> Embedder:
     """Return the configured embedder outside a run, where `policy` is the one that `policy.path` names."""
 
     def named() -> tuple[Policy, str]:
-        from sdar.policy.model import load_policy, policy_folder, policy_id
+        from sdar.policy.model import DTYPES, load_policy, policy_folder, policy_id
 
-        folder = policy_folder(config.policy.path)
-        return load_policy(folder, config.policy.device), policy_id(folder)
+        folder, dtype = policy_folder(config.policy.path), DTYPES[config.policy.dtype]
+        return load_policy(folder, config.policy.device, dtype=dtype), policy_id(folder)
 
     return _open(config.skills, skills, named)
 

@@ -9,13 +9,26 @@ from pathlib import Path
 
 from sdar import envs
 from sdar.envs.registry import environment_factory, environment_kind
+from sdar.policy.adapter import new_adapter, require_peft, save_adapter
 from sdar.policy.dialogue import is_chat
-from sdar.policy.model import INDEX, Policy, check_model, load_policy, policy_folder, policy_id, weight_files
+from sdar.policy.model import (
+    DTYPES,
+    INDEX,
+    Policy,
+    check_model,
+    load_model,
+    load_policy,
+    policy_folder,
+    policy_id,
+    stored_dtype,
+    weight_files,
+)
 from sdar.policy.prompts import Prompts, read_prompts, save_prompts
-from sdar.schemas.config import RunConfig
+from sdar.schemas.config import PolicyConfig, RunConfig
 from sdar.schemas.keys import content_hash
 from sdar.schemas.lineage import TokenPiece
 from sdar.schemas.records import PolicyRecord
+from sdar.schemas.seeds import derive_seed
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 from sdar.tasks.starter import make_starter
 
@@ -56,6 +69,7 @@ def run(inputs: StageInputs) -> StageOutput:
         for name in (*FILES, *weight_files(source), INDEX):
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
+    prepare_weights(folder, config.policy)
     policy = _chat_policy(inputs) if is_chat(folder) else load_policy(folder, config.policy.device)
     record = PolicyRecord(
         id=policy_id(folder),
@@ -77,6 +91,23 @@ def run(inputs: StageInputs) -> StageOutput:
     )
 
 
+def prepare_weights(folder: Path, config: PolicyConfig) -> None:
+    """Bring a policy folder to the configured precision, and give it a fresh adapter if one is to be trained.
+
+    Both are from here on properties of the policy: later stages take its weights as they are stored.
+    """
+    if config.lora.rank:
+        require_peft()
+    if stored_dtype(folder) != DTYPES[config.dtype]:
+        model = load_model(folder, dtype=DTYPES[config.dtype])
+        for name in (*weight_files(folder), INDEX):
+            (folder / name).unlink(missing_ok=True)
+        model.save_pretrained(folder)
+    if config.lora.rank:
+        seed = derive_seed(0, "adapter")  # as everything in policy 0, alike for all runs
+        save_adapter(folder, new_adapter(load_model(folder), config.lora, seed))
+
+
 def _chat_policy(inputs: StageInputs) -> Policy:
     """Load the chat model in the stage's folder, which from now on is asked as the environment wants."""
     save_prompts(inputs.scratch, prompts(inputs.config))
@@ -96,8 +127,16 @@ def fingerprint(config: RunConfig) -> dict[str, str]:
 
 STAGE = Stage(
     "bootstrap",
-    1,
-    ("policy.path", "policy.max_tokens", "policy.action_format", "warmstart", "env"),
+    2,
+    (
+        "policy.path",
+        "policy.max_tokens",
+        "policy.action_format",
+        "policy.dtype",
+        "policy.lora",
+        "warmstart",
+        "env",
+    ),
     run,
     seeded=False,
     fingerprint=fingerprint,

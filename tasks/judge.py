@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdar.policy.dialogue import Dialogue
+from sdar.policy.memory import token_budget
 from sdar.rl.checks import check_teacher_effect
 from sdar.rl.judging import auroc, consistencies, echo_warning
 from sdar.schemas.config import SkillsConfig
@@ -137,15 +138,15 @@ def opinions(
     """
     temperature, dialogue = inputs.config.rollout.temperature, inputs.policy().dialogue
     teacher = teacher_policy(inputs, inputs.config.sdar.teacher)
-    student = score_episodes(
-        inputs.policy(), [student_rows(e, dialogue) for e in episodes], temperature, keep_hidden=False
-    )
+    budget = token_budget(inputs.config.policy)
+    mine = [student_rows(episode, dialogue) for episode in episodes]
+    student = score_episodes(inputs.policy(), mine, temperature, keep_hidden=False, budget=budget)
     verdicts, logprobs, told = [], [], list[NDArray[np.float32]]()
-    for mine in zip(*contexts, strict=True):
-        rows = [teacher_rows(e, context, dialogue) for e, context in zip(episodes, mine, strict=True)]
-        theirs = score_episodes(teacher, rows, temperature, keep_hidden=False)
+    for given in zip(*contexts, strict=True):
+        rows = [teacher_rows(e, context, dialogue) for e, context in zip(episodes, given, strict=True)]
+        theirs = score_episodes(teacher, rows, temperature, keep_hidden=False, budget=budget)
         gaps = [t.logprobs - s.logprobs for t, s in zip(theirs, student, strict=True)]
-        told += [gap for gap, context in zip(gaps, mine, strict=True) if context.skills]
+        told += [gap for gap, context in zip(gaps, given, strict=True) if context.skills]
         verdicts.append([_mean(gap) for gap in gaps])
         logprobs.append([_mean(score.logprobs) for score in theirs])
     check_teacher_effect(np.concatenate([*told, np.zeros(0, np.float32)]))

@@ -51,6 +51,8 @@ STAGES: Mapping[str, Stage] = {
 IRRELEVANT = {
     "policy.device": "where the model runs, not what it computes beyond rounding",
     "policy.threads": "how fast the model runs",
+    "policy.gradient_checkpointing": "trades time for memory; the gradients are the same",
+    "policy.token_budget": "how many rows share a pass, not what is computed beyond rounding",
     "workers": "how many processes the world's episodes share",
     "distill.every": "which rounds write skills; each one's result is the same",
     "distill.window": "which rounds' episodes are read; they are inputs of the stage",

@@ -11,10 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from sdar.policy.dialogue import Dialogue
+from sdar.policy.memory import TOKEN_BUDGETS, TokenBudget, token_budget
 from sdar.policy.model import Policy, save_weights
 from sdar.policy.rows import cuts, episode_rows
-from sdar.policy.scoring import Row, forward_rows, log_distribution, normalised_entropy
-from sdar.rl.checks import check_logprob_agreement, check_same_actions, check_teacher_effect
+from sdar.policy.scoring import Packed, Row, forward_rows, token_logprobs
+from sdar.rl.checks import (
+    check_logprob_agreement,
+    check_mean_agreement,
+    check_same_actions,
+    check_teacher_effect,
+)
 from sdar.rl.divergences import needs_vocabulary
 from sdar.schemas.config import RunConfig, TeacherWeights
 from sdar.schemas.lineage import Summary
@@ -51,7 +57,12 @@ def teacher_rows(episode: Episode, context: TeacherContext, dialogue: Dialogue) 
 
 
 def score_rows(
-    policy: Policy, rows: Sequence[Row], temperature: float, *, keep_hidden: bool
+    policy: Policy,
+    rows: Sequence[Row],
+    temperature: float,
+    *,
+    keep_hidden: bool,
+    budget: TokenBudget | None = None,
 ) -> list[RowScores]:
     """Score rows without gradient and return them in the order given.
 
@@ -60,28 +71,47 @@ def score_rows(
         rows: token ids and the positions to score.
         temperature: the sampling temperature; log-probs are of the tempered distribution.
         keep_hidden: keep the states from which each token is predicted.
+        budget: padded tokens of a pass; that of the device by default. What was scored before memory ran
+            out is kept.
     """
     scores: dict[int, RowScores] = {}
+    budget = budget or TokenBudget(TOKEN_BUDGETS[policy.model.device.type])
+
+    def score_rest(tokens: int) -> None:
+        rest = [index for index in range(len(rows)) if index not in scores]
+        for packed in forward_rows(policy.model, [rows[index] for index in rest], tokens):
+            found = _packed_scores(policy, packed, temperature, keep_hidden=keep_hidden)
+            scores.update((rest[place], score) for place, score in zip(packed.rows, found, strict=True))
+
     with torch.inference_mode():
-        for packed in forward_rows(policy.model, rows):
-            logprobs = log_distribution(policy.model, packed.hidden, temperature)
-            chosen = logprobs.gather(1, packed.targets[:, None])[:, 0].cpu().numpy()
-            entropy = normalised_entropy(logprobs).cpu().numpy()
-            hidden = packed.hidden.float().cpu().numpy() if keep_hidden else None
-            owner = packed.owner.cpu().numpy()
-            for place, index in enumerate(packed.rows):
-                mine = owner == place
-                scores[index] = RowScores(
-                    chosen[mine], entropy[mine], hidden[mine] if hidden is not None else None
-                )
+        budget.fit(score_rest, [len(row.token_ids) for row in rows])
     return [scores[index] for index in range(len(rows))]
 
 
+def _packed_scores(
+    policy: Policy, packed: Packed, temperature: float, *, keep_hidden: bool
+) -> list[RowScores]:
+    chosen, entropy = (each.cpu().numpy() for each in token_logprobs(policy.model, packed, temperature))
+    hidden = packed.hidden.float().cpu().numpy() if keep_hidden else None
+    owner = packed.owner.cpu().numpy()
+    places = [owner == place for place in range(len(packed.rows))]
+    return [
+        RowScores(chosen[mine], entropy[mine], hidden[mine] if hidden is not None else None)
+        for mine in places
+    ]
+
+
 def score_episodes(
-    policy: Policy, episodes: Sequence[Sequence[Row]], temperature: float, *, keep_hidden: bool
+    policy: Policy,
+    episodes: Sequence[Sequence[Row]],
+    temperature: float,
+    *,
+    keep_hidden: bool,
+    budget: TokenBudget | None = None,
 ) -> list[RowScores]:
     """Score the rows of each episode, see `score_rows`, and put them together again in order."""
-    scored = iter(score_rows(policy, list(chain(*episodes)), temperature, keep_hidden=keep_hidden))
+    rows = list(chain(*episodes))
+    scored = iter(score_rows(policy, rows, temperature, keep_hidden=keep_hidden, budget=budget))
     return [_joined(list(islice(scored, len(rows)))) for rows in episodes]
 
 
@@ -115,7 +145,10 @@ def check_alignment(
     tolerance: float,
     policy: Policy,
 ) -> float:
-    """Check that the learner's log-probs at the weights that sampled are the sampler's; return the worst."""
+    """Check that the learner's log-probs at the weights that sampled are the sampler's; return the worst.
+
+    In float32 no token may differ by more than the tolerance, in bfloat16 the mean is limited.
+    """
     owners = [(e, place) for e in episodes for place in action_positions(e)]
 
     def describe(index: int) -> str:
@@ -128,7 +161,8 @@ def check_alignment(
     sampled = np.concatenate([e.sampler_logprobs[e.action_mask] for e in episodes])
     scored = np.concatenate([score.logprobs for score in student])
     engine = f"{episodes[0].engine} at temperature {temperature:g}"
-    return check_logprob_agreement(sampled, scored, tolerance, engine, describe).max
+    check = check_mean_agreement if policy.model.dtype == torch.bfloat16 else check_logprob_agreement
+    return check(sampled, scored, tolerance, engine, describe).max
 
 
 def token_scores(
@@ -164,11 +198,11 @@ def run(inputs: StageInputs) -> StageOutput:
     for episode, rows in zip(episodes, theirs, strict=True):
         found = [row.token_ids[row.positions] for row in rows] or [episode.token_ids[:0]]
         check_same_actions(episode.token_ids[episode.action_mask], np.concatenate(found))
-    keep = needs_vocabulary(config.sdar)
-    student = score_episodes(inputs.policy(), mine, temperature, keep_hidden=False)
+    keep, budget = needs_vocabulary(config.sdar), token_budget(config.policy)
+    student = score_episodes(inputs.policy(), mine, temperature, keep_hidden=False, budget=budget)
     worst = check_alignment(episodes, student, temperature, config.checks.logprob_tolerance, inputs.policy())
     teacher = score_episodes(
-        teacher_policy(inputs, config.sdar.teacher), theirs, temperature, keep_hidden=keep
+        teacher_policy(inputs, config.sdar.teacher), theirs, temperature, keep_hidden=keep, budget=budget
     )
     told = [bool(contexts[episode.id].skills) for episode in episodes]
     scores = token_scores(episodes, student, teacher, told)
@@ -186,6 +220,7 @@ def run(inputs: StageInputs) -> StageOutput:
         "entropy": float(np.concatenate([score.entropy for score in scores]).mean()),
         "logprob_difference": worst,
         "tokens": float(sum(len(row.token_ids) for rows in (*mine, *theirs) for row in rows)),
+        **({"warnings": budget.warning} if budget.halvings else {}),
     }
     return StageOutput(
         kind="scores",

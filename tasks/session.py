@@ -27,6 +27,7 @@ from sdar.tasks.stage import (
     SOURCE,
     PolicyShelf,
     StageInputs,
+    base_folder,
     read_fields,
     shown,
     source_hash,
@@ -179,11 +180,14 @@ class Session:
         return (self.seconds_before + self.clock.monotonic() - self.began) / 60
 
     def best_policy_folder(self) -> Path | None:
-        """Return the folder of the best policy by the panel, a Hugging Face model folder."""
+        """Return the folder of the best policy by the panel, a Hugging Face model folder.
+
+        None where its files are an adapter alone, or there is no verdict.
+        """
         if self.verdict is None:
             return None
         blob = self.artifacts[policy_place(self.verdict.best_round)].blob
-        return self.store.blob(blob) if blob else None
+        return self.store.blob(blob) if blob and base_folder(self.store, blob) is None else None
 
     def table(self) -> list[dict[str, Any]]:
         """Return one row of figures per round that has begun; shares come with their 95 % interval."""

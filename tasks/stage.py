@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from sdar.policy.model import Policy
     from sdar.storage import Store
 
+BASE = "base"
+"""Role under which the files of an adapter name those of its base model."""
 SOURCE = "_source"
 """Key of a stage run's summary under which the hash of the stage's source is kept; not part of its key."""
 
@@ -32,6 +34,14 @@ class StageOutput:
     rows: Mapping[str, Sequence[Record]]
     summary: Summary = field(default_factory=dict)
     folder: Path | None = None
+
+
+def base_folder(store: Store, blob: str) -> Path | None:
+    """Return the folder of the base model where a policy's files are an adapter alone, else None."""
+    from sdar.storage import read_references
+
+    base = read_references(store.blob(blob)).get(BASE)
+    return store.blob(base) if base else None
 
 
 @dataclass
@@ -48,7 +58,9 @@ class PolicyShelf:
         from sdar.policy.model import load_policy
 
         key = (artifact_id, part)
-        policy = self._loaded.pop(key, None) or load_policy(self.store.blob(blob) / part, self.device)
+        policy = self._loaded.pop(key, None)
+        if policy is None:
+            policy = load_policy(self.store.blob(blob) / part, self.device, base_folder(self.store, blob))
         self._loaded[key] = policy
         while len(self._loaded) > self.size:
             del self._loaded[next(iter(self._loaded))]

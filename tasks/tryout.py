@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sdar.envs.registry import environment_factory
+from sdar.policy.memory import token_budget
 from sdar.policy.rows import cuts, episode_rows
 from sdar.rl.statistics import PairedDifference, mean_interval, paired_bootstrap
 from sdar.schemas.records import Episode, Skill, SkillLift, TaskSpec
@@ -276,7 +277,8 @@ def mean_logprobs(inputs: StageInputs, material: Material, told: Sequence[Told])
         prompt = teacher_prompt(episode, material.tasks[episode.task_id].goal, text, dialogue)
         rows.append(episode_rows(episode, prompt, cuts(episode, dialogue)))
     policy = teacher_policy(inputs, inputs.config.sdar.teacher)
-    scores = score_episodes(policy, rows, inputs.config.rollout.temperature, keep_hidden=False)
+    temperature, budget = inputs.config.rollout.temperature, token_budget(inputs.config.policy)
+    scores = score_episodes(policy, rows, temperature, keep_hidden=False, budget=budget)
     means = [float(score.logprobs.mean(dtype=np.float64)) for score in scores]
     return dict(zip(unique, means, strict=True))
 

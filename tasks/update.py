@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdar.policy.model import Policy, load_weights, output_head, policy_id, save_policy, save_weights
+from sdar.policy.memory import TokenBudget, token_budget
+from sdar.policy.model import load_weights, output_head
 from sdar.policy.scoring import Row
 from sdar.rl.advantages import GroupAdvantages, group_advantages, penalized_returns
 from sdar.rl.checks import warnings_for
@@ -25,11 +24,18 @@ from sdar.rl.trust import lead_share
 from sdar.schemas.config import AdvantageConfig
 from sdar.schemas.records import Episode, PolicyRecord, TokenScores, UpdateReport
 from sdar.schemas.seeds import generator
-from sdar.tasks.score import EMA, TEACHER_STATES, score_episodes, student_rows, teacher_policy
+from sdar.tasks.score import TEACHER_STATES, score_episodes, student_rows, teacher_policy
 from sdar.tasks.select import kept_indices
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
-
-OPTIMISER = "optimiser.safetensors"
+from sdar.tasks.trained import (
+    OPTIMISER,
+    load_optimiser,
+    save_average,
+    save_optimiser,
+    save_trained,
+    trained_id,
+    trained_policy,
+)
 
 
 @dataclass(frozen=True)
@@ -115,45 +121,9 @@ def learner_rows(lessons: Sequence[Lesson], advantages: Sequence[NDArray[np.floa
     return rows
 
 
-def load_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:
-    """Restore AdamW's moments and step counts from safetensors; their order is that of the parameters.
-
-    Parameters without stored state, because no step was taken so far, begin afresh.
-    """
-    tensors = load_weights(path)
-    parameters = optimiser.param_groups[0]["params"]
-    for index, parameter in enumerate(parameters):
-        if f"{index}.step" in tensors:
-            # AdamW counts steps on the CPU and keeps its moments beside the weights.
-            moments = {
-                name: tensors[f"{index}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")
-            }
-            optimiser.state[parameter] = {"step": tensors[f"{index}.step"], **moments}
-
-
-def save_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:
-    """Write AdamW's moments and step counts as safetensors."""
-    parameters = optimiser.param_groups[0]["params"]
-    tensors = {
-        f"{index}.{name}": value
-        for index, parameter in enumerate(parameters)
-        for name, value in optimiser.state[parameter].items()
-    }
-    save_weights(path, tensors)
-
-
-def save_average(folder: Path, old: Policy, model: torch.nn.Module, rate: float) -> None:
-    """Write the EMA teacher: `rate` times the old average plus the rest of the new weights."""
-    average = copy.deepcopy(old.model)
-    with torch.no_grad():
-        for kept, new in zip(average.parameters(), model.parameters(), strict=True):
-            kept.mul_(rate).add_(new, alpha=1 - rate)
-    save_policy(folder, average, old.dialogue)
-
-
 def run(inputs: StageInputs) -> StageOutput:
     """Store the next policy with its optimiser state, and one report per optimiser step."""
-    config, policy = inputs.config, inputs.policy()
+    config = inputs.config
     episodes = inputs.store.episodes(inputs.artifacts["episodes"])
     lessons, returns = _lessons(inputs, episodes)
     advantages = episode_advantages(
@@ -166,19 +136,19 @@ def run(inputs: StageInputs) -> StageOutput:
     rows = learner_rows(lessons, token_advantages(credits, config.advantage, inputs.round))
     trusted = trust(inputs, episodes)
     objective = _objective(inputs, trusted)
-    model = copy.deepcopy(policy.model)
-    optimiser = new_optimiser(model, config.update, 1 + (config.sdar.lead_rate - 1) * trusted)
+    trained, budget = trained_policy(inputs), token_budget(config.policy)
+    optimiser = new_optimiser(trained.model, config.update, 1 + (config.sdar.lead_rate - 1) * trusted)
     if (inputs.folder("policy") / OPTIMISER).is_file():
         load_optimiser(optimiser, inputs.folder("policy") / OPTIMISER)
     batches = minibatches(
         len(rows), config.update.minibatch, config.update.epochs, generator(inputs.seed, "minibatches")
     )
-    reports = optimise(model, optimiser, rows, batches, objective)
-    save_policy(inputs.scratch, model, policy.dialogue)
-    save_optimiser(optimiser, inputs.scratch / OPTIMISER)
+    reports = optimise(trained.model, optimiser, rows, batches, objective, budget)
+    save_trained(inputs.scratch, trained)
+    save_optimiser(optimiser, inputs.scratch / OPTIMISER, trained.model)
     if config.sdar.teacher == "ema":
-        save_average(inputs.scratch / EMA, teacher_policy(inputs, "ema"), model, config.sdar.ema_rate)
-    return _output(inputs, reports, advantages, trusted)
+        save_average(inputs, trained, optimiser)
+    return _output(inputs, reports, advantages, trusted, budget)
 
 
 def _lessons(inputs: StageInputs, episodes: Sequence[Episode]) -> tuple[list[Lesson], list[float]]:
@@ -217,7 +187,8 @@ def _references(inputs: StageInputs, rows: Sequence[list[Row]]) -> Sequence[NDAr
     if not inputs.config.update.kl_coefficient:
         return [None] * len(rows)
     temperature = inputs.config.rollout.temperature
-    scored = score_episodes(inputs.policy("policy_0"), rows, temperature, keep_hidden=False)
+    budget = token_budget(inputs.config.policy)
+    scored = score_episodes(inputs.policy("policy_0"), rows, temperature, keep_hidden=False, budget=budget)
     return [score.logprobs for score in scored]
 
 
@@ -256,11 +227,15 @@ def _objective(inputs: StageInputs, trusted: float) -> Objective:
 
 
 def _output(
-    inputs: StageInputs, reports: Sequence[UpdateReport], advantages: GroupAdvantages, trusted: float
+    inputs: StageInputs,
+    reports: Sequence[UpdateReport],
+    advantages: GroupAdvantages,
+    trusted: float,
+    budget: TokenBudget,
 ) -> StageOutput:
     config, old = inputs.config, inputs.store.policy(inputs.artifacts["policy"])
     record = PolicyRecord(
-        id=policy_id(inputs.scratch),
+        id=trained_id(inputs),
         parent=old.id,
         method=config.method,
         round=inputs.round,
@@ -270,6 +245,7 @@ def _output(
     zero_spread = advantages.zero_spread_groups / max(advantages.groups, 1)
     invalid = float(inputs.store.artifact(inputs.artifacts["episodes"]).summary.get("invalid", 0.0))
     warnings = warnings_for(reports, zero_spread, config.sdar, config.update.max_gradient_norm, invalid)
+    warnings += [budget.warning] if budget.halvings else []
     names = (
         "loss", "kl", "drift", "entropy", "clip_share", "gate_mean", "gate_share", "coefficient", "gap_mean",
         "gradient_norm",

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sdar.policy.scoring import TOKEN_BUDGETS, pack
+from sdar.policy.memory import TOKEN_BUDGETS
+from sdar.policy.scoring import pack
 
 Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Token ids and mask, both `[B, S]`, to last hidden states `[B, S, H]`."""

@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdar.policy import scoring
+from sdar.policy import memory
+from sdar.policy.memory import TokenBudget
 from sdar.policy.model import new_model
 from sdar.policy.scoring import Row, forward_rows
-from sdar.rl import learner
 from sdar.rl.learner import LearnerRow, Objective, minibatches, new_optimiser, optimise
 from sdar.schemas.config import SdarConfig, UpdateConfig
 
@@ -109,28 +109,27 @@ def test_micro_batches_equal_one_batch(
     objective = Objective(sdar, update, TEMPERATURE, head)
     batch = rows(hidden=8)
 
-    def gradient(budget: int) -> tuple[torch.Tensor, float, int]:
-        passes: list[int] = []
-
-        def counted(net: torch.nn.Module, chosen: list[Row]) -> object:
-            for packed in forward_rows(net, chosen, budget):
-                passes.append(len(packed.rows))
-                yield packed
-
-        monkeypatch.setattr(learner, "forward_rows", counted)
-        net = model()
+    def gradient(budget: int, tokens: int) -> tuple[torch.Tensor, float, int]:
+        monkeypatch.setitem(memory.LOGITS, "cpu", tokens * VOCABULARY)
+        net, passes = model(), list[int]()
+        net.get_decoder().register_forward_hook(lambda *_: passes.append(1))
         stochastic = torch.optim.SGD(net.parameters(), lr=1.0)
-        free = objective.update.model_copy(update={"max_gradient_norm": 1e9})
-        report = optimise(net, stochastic, batch, [np.arange(5)], dataclasses.replace(objective, update=free))
+        free = dataclasses.replace(
+            objective, update=objective.update.model_copy(update={"max_gradient_norm": 1e9})
+        )
+        report = optimise(net, stochastic, batch, [np.arange(5)], free, TokenBudget(budget))
         return vector(model()) - vector(net), report[0].loss, len(passes)
 
-    whole, whole_loss, one = gradient(8192)
-    parts, parts_loss, many = gradient(14)
+    whole, whole_loss, one = gradient(8192, tokens=100)
+    parts, parts_loss, many = gradient(14, tokens=100)
+    small, small_loss, _ = gradient(8192, tokens=3)  # 20 tokens in 7 parts, some with tokens of two rows
     assert (one, many) == (1, 4)
     scale = float(whole.abs().max())
     assert scale > 1e-3
     assert float((whole - parts).abs().max()) / scale < 1e-5
+    assert float((whole - small).abs().max()) / scale < 1e-5
     assert whole_loss == pytest.approx(parts_loss, rel=1e-6, abs=1e-6)
+    assert whole_loss == pytest.approx(small_loss, rel=1e-6, abs=1e-6)
 
 
 def test_a_gradient_that_is_not_finite_is_skipped_and_told() -> None:
@@ -193,4 +192,4 @@ def test_batches_follow_from_the_generator() -> None:
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert not all((a == b).all() for a, b in zip(first[:5], first[5:], strict=True))
     # A row of the default context window fits into one pass.
-    assert all(budget >= 1024 for budget in scoring.TOKEN_BUDGETS.values())
+    assert all(budget >= 1024 for budget in memory.TOKEN_BUDGETS.values())

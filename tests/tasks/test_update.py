@@ -17,7 +17,8 @@ from sdar.schemas.errors import CheckFailedError, ConfigError
 from sdar.schemas.records import Episode, StopReason, Turn
 from sdar.tasks import panel, retrieve
 from sdar.tasks.stage import PolicyShelf, StageInputs
-from sdar.tasks.update import episode_advantages, load_optimiser, save_optimiser
+from sdar.tasks.trained import load_optimiser, save_optimiser
+from sdar.tasks.update import episode_advantages
 
 
 def episode(group: int, episode_return: float, valid: list[bool]) -> Episode:
@@ -88,7 +89,7 @@ def test_the_optimiser_goes_on_from_its_file_to_the_bit(tmp_path: Path) -> None:
     optimiser = new_optimiser(model, update)
     small_step(model, optimiser, 1)
     small_step(model, optimiser, 2)
-    save_optimiser(optimiser, tmp_path / "optimiser.safetensors")
+    save_optimiser(optimiser, tmp_path / "optimiser.safetensors", model)
     twin.load_state_dict(model.state_dict())
     restored, fresh = new_optimiser(twin, update), new_model(16, 0, 8, 1, 2, 16)
     load_optimiser(restored, tmp_path / "optimiser.safetensors")
@@ -103,7 +104,7 @@ def test_the_optimiser_goes_on_from_its_file_to_the_bit(tmp_path: Path) -> None:
 
 def test_an_optimiser_that_never_stepped_begins_afresh(tmp_path: Path) -> None:
     model = new_model(16, 0, 8, 1, 2, 16)
-    save_optimiser(new_optimiser(model, UpdateConfig()), tmp_path / "optimiser.safetensors")
+    save_optimiser(new_optimiser(model, UpdateConfig()), tmp_path / "optimiser.safetensors", model)
     restored = new_optimiser(model, UpdateConfig())
     load_optimiser(restored, tmp_path / "optimiser.safetensors")
     small_step(model, restored, 1)
