@@ -109,7 +109,7 @@ def check_mean_agreement(
             f"engine {engine} and the learner disagree about log-probs in bfloat16: mean difference "
             f"{agreement.mean:.3g} over {sampler.size} tokens, largest {agreement.max:.3g}; allowed is a "
             f"mean of {limit:g}. Other weights or another temperature sampled, or the model needs float32. "
-            "Collect again at the current weights (sdar stage collect --round N --force), or start a run with "
+            "Collect again at the current weights (sdar stage collect --round N --force), or begin with "
             f"policy.dtype=float32 or checks.logprob_tolerance={2 * agreement.mean / BFLOAT16_TOLERANCE:.1g}."
         )
     return agreement

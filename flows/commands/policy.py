@@ -133,8 +133,8 @@ def export_policy(
     if not (opened.path / "blobs" / (found.blob or "none")).is_dir():
         again = "bootstrap" if found.round == 0 else "update"
         raise InputError(
-            f"the weights of policy {found.id[:12]} are gone from {opened.path}, for instance by a prune. "
-            f"Make them again with: sdar stage {again} --round {found.round} --from-run {found.run_id} --force"
+            f"the weights of policy {found.id[:12]} are gone from {opened.path}, perhaps by a prune. "
+            f"Next: sdar stage {again} --round {found.round} --from-run {found.run_id} --force"
         )
     warning = export_policy(opened.blob(found.blob), folder, base_folder(opened, found.blob))
     written = policy_id(folder)
