@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdar.rl.checks import check_logprob_agreement, check_same_actions, check_teacher_effect, warnings_for
+from sdar.rl.checks import (
+    check_logprob_agreement,
+    check_mean_agreement,
+    check_same_actions,
+    check_teacher_effect,
+    warnings_for,
+)
 from sdar.schemas.config import SdarConfig
 from sdar.schemas.errors import CheckFailedError
 from sdar.schemas.records import UpdateReport
@@ -53,6 +59,19 @@ def test_disagreement_names_engine_tolerance_token_and_values() -> None:
     message = str(failure.value)
     for part in ("engine vllm", "tolerance 0.0001", "episode e7, token 1", "sampler -2,", "learner -2.5"):
         assert part in message
+
+
+def test_in_bfloat16_the_mean_is_limited_and_no_single_token() -> None:
+    # One token of four is off by 0.06: the mean is 0.015, and 200 times the tolerance 0.02.
+    sampler = np.array([-1.0, -2.0, -3.0, -9.0])
+    agreement = check_mean_agreement(sampler, sampler + np.array([0, 0, 0, 0.06]), 1e-4, "engine", _describe)
+    assert (agreement.max, agreement.mean) == pytest.approx((0.06, 0.015), abs=1e-9)
+    with pytest.raises(
+        CheckFailedError, match=r"bfloat16: mean difference 0\.025 .* allowed is a mean of 0\.02"
+    ):
+        check_mean_agreement(sampler, sampler + 0.025, 1e-4, "engine", _describe)
+    with pytest.raises(CheckFailedError, match="difference nan"):
+        check_mean_agreement(sampler, np.array([-1.0, np.nan, -3.0, -9.0]), 1e-4, "engine", _describe)
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])

@@ -193,3 +193,43 @@ def test_batches_follow_from_the_generator() -> None:
     assert not all((a == b).all() for a, b in zip(first[:5], first[5:], strict=True))
     # A row of the default context window fits into one pass.
     assert all(budget >= 1024 for budget in memory.TOKEN_BUDGETS.values())
+
+
+def test_a_backward_pass_that_fails_half_way_leaves_nothing_behind() -> None:
+    """The device has room for four rows of this length; the output embedding has its gradient by then."""
+    update, batch = UpdateConfig(max_gradient_norm=1e9), rows()
+    failed = list[int]()
+
+    def gradient(*, room: int) -> tuple[torch.Tensor, TokenBudget]:
+        def refuse(module: torch.nn.Module, inputs: object, outputs: tuple[torch.Tensor, ...]) -> None:
+            if outputs[0].shape[0] * outputs[0].shape[1] > room:
+                failed.append(outputs[0].shape[0])
+                raise torch.cuda.OutOfMemoryError("too many")
+
+        net, budget = model(), TokenBudget(2048)
+        net.get_decoder().layers[0].register_full_backward_hook(refuse)
+        optimiser = torch.optim.SGD(net.parameters(), lr=1.0)
+        optimise(net, optimiser, batch, [np.arange(5)], Objective(GRPO, update, TEMPERATURE), budget)
+        return vector(model()) - vector(net), budget
+
+    whole, untouched = gradient(room=1000)
+    assert (untouched.tokens, untouched.halvings, failed) == (2048, 0, [])
+    parts, halved = gradient(room=48)
+    # Five rows of 12 are 60 tokens, then at most 30: the two longest, and then the three others.
+    assert (halved.tokens, halved.halvings, failed) == (30, 1, [5])
+    assert float((whole - parts).abs().max()) / float(whole.abs().max()) < 1e-5
+
+
+def test_recomputed_layers_give_the_same_gradients() -> None:
+    """What `policy.gradient_checkpointing` switches on."""
+
+    def step(*, twice: bool) -> torch.Tensor:
+        net, update = model(), UpdateConfig(learning_rate=1e-2)
+        if twice:
+            net.activation_checkpointing_enable()
+        optimise(
+            net, new_optimiser(net, update), rows(), [np.arange(5)], Objective(GRPO, update, TEMPERATURE)
+        )
+        return vector(net)
+
+    assert step(twice=False).equal(step(twice=True))

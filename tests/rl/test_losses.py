@@ -62,6 +62,10 @@ def test_aggregations_hand_worked() -> None:
     values, row = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), torch.tensor([0, 0, 0, 1, 1, 2])
     assert float(aggregate(values, row, 4, "token_mean", 6, 4)) == pytest.approx(21 / 6)
     assert float(aggregate(values, row, 4, "sequence_mean", 6, 4)) == pytest.approx((2 + 4.5 + 6) / 4)
+    lengths = torch.tensor([3, 2, 1, 0])
+    parts = [slice(0, 2), slice(2, 6)]  # cuts through a row
+    split = [aggregate(values[p], row[p], 4, "sequence_mean", 6, 4, lengths) for p in parts]
+    assert float(sum(split)) == pytest.approx((2 + 4.5 + 6) / 4)
     assert float(aggregate(values, row, 4, "sequence_sum", 6, 4)) == pytest.approx(21 / 4)
 
 

@@ -9,7 +9,7 @@ from store_samples import policy, run, scores, stage
 
 from sdar.schemas.errors import ConfigError, InputError
 from sdar.schemas.records import Verdict
-from sdar.storage import Store, open_store
+from sdar.storage import Store, open_store, write_references
 
 
 def weights(folder, content: str):
@@ -156,3 +156,20 @@ def test_blobs_that_nothing_names_go_and_others_stay(tmp_path, grown):
         removed = [use for use in store.prune().removed if use.kind == "unreferenced"]
     assert [use.blob for use in removed] == [orphan]
     assert store.blob(index).is_dir()
+
+
+def test_what_a_kept_blob_refers_to_is_kept(grown, tmp_path):
+    store, blobs = grown
+    with store.writer("test"):
+        write_references(weights(tmp_path / "adapter", "small"), {"base": blobs["p2"]})
+        adapter = store.put_blob(tmp_path / "adapter")
+        record = policy().model_copy(update={"id": "policy-5", "round": 5})
+        store.commit(stage("update", "u5", round=5), "policy", {"policy": [record]}, adapter)
+        report = store.prune()
+    kept = {use.blob: use.reasons for use in report.kept}
+    assert kept[adapter] == ("last of r1",)
+    assert kept[blobs["p2"]] == (f"needed by {adapter[:12]}",)
+    assert blobs["p3"] in {use.blob for use in report.removed}
+    assert store.verify() == []
+    shutil.rmtree(store.path / "blobs" / blobs["p2"])
+    assert f"blob {adapter} cannot be used: its base, blob {blobs['p2']}, is missing." in store.verify()
