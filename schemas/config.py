@@ -319,7 +319,7 @@ class ChecksConfig(Section):
     logprob_tolerance: float = Field(
         1e-4,
         gt=0.0,
-        description="Largest |sampler - learner| log-prob difference; bfloat16: mean of 200 times it.",
+        description="Largest |sampler - learner| log-prob difference; bfloat16: mean of 1000 times it.",
     )
 
 
