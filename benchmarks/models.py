@@ -2,9 +2,9 @@
 
 - scoring and learning with a vocabulary of 151 936 tokens, with logits made part by part and, for comparison,
   all at once; the model has two narrow layers, so that the vocabulary is what counts;
-- with `--steps`, instead of these, one update step of a model of the shape of Qwen3-0.6B with random weights:
-  all weights or an adapter (needs `sdar[lora]`), float32 or bfloat16, with or without gradient checkpointing;
-  and how far the sampler's log-probs are from the learner's.
+- with `--steps`, instead of these, one update step of a model of the shape of Qwen3-0.6B with random weights,
+  of all of them or of an adapter (needs `sdar[lora]`), in float32 or bfloat16, with and without gradient
+  checkpointing; and how far the sampler's log-probs are from the learner's.
 
 Each figure comes from a process of its own, as only its peak of memory can be asked for. Prints the figures
 and writes benchmarks/results/models.json, or models_steps.json.

@@ -80,12 +80,10 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by dotted path as sections, and the options as one value."""
     sections: dict[str, Any] = {}
     for path, value in values.items():
-        section, _, name = path.partition(".")
-        if path.startswith(f"{OPTIONS}."):
-            options = sections.setdefault(section, {}).setdefault(OPTIONS.partition(".")[2], {})
-            options[path.removeprefix(f"{OPTIONS}.")] = value
-        elif name:
-            sections.setdefault(section, {})[name] = value
-        else:
-            sections[path] = value
+        option = path.startswith(f"{OPTIONS}.")  # the name of an option may have dots of its own
+        name = path.removeprefix(f"{OPTIONS}.") if option else path.rpartition(".")[2]
+        inner = sections
+        for section in (OPTIONS if option else path.rpartition(".")[0]).split("."):
+            inner = inner.setdefault(section, {}) if section else inner
+        inner[name] = value
     return sections

@@ -105,3 +105,12 @@ def test_every_setting_is_described() -> None:
 def test_a_default_given_by_hand_changes_nothing(setting: Setting) -> None:
     text = "null" if setting.default is None else str(setting.default)
     assert resolve(METHODS, overrides=[f"{setting.path}={text}"]).config == RunConfig()
+
+
+def test_a_section_within_a_section() -> None:
+    found = resolve(METHODS, None, ["policy.lora.rank=8", "policy.threads=1"]).config.policy
+    assert (found.lora.rank, found.lora.alpha, found.threads) == (8, 32, 1)
+    with pytest.raises(ConfigError, match=r"policy\.lora\.rank: found -1 .* an integer >= 0"):
+        resolve(METHODS, None, ["policy.lora.rank=-1"])
+    with pytest.raises(ConfigError, match=r"policy\.lora\.rang.*an unknown setting.*policy\.lora\.rank"):
+        resolve(METHODS, None, ["policy.lora.rang=8"])
