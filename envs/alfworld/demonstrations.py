@@ -14,8 +14,6 @@ from sdar.schemas.seeds import generator
 
 DETOUR = 0.12
 """Share of actions that are a random detour instead of the expert's choice."""
-LUCK = 0.5
-"""Share of the demonstrations without skills whose expert goes by what is usual, as if by chance."""
 
 
 def demonstrate(index: int, seed: int, max_steps: int, skill_share: float) -> Demonstration:
@@ -25,7 +23,8 @@ def demonstrate(index: int, seed: int, max_steps: int, skill_share: float) -> De
         index: number of the demonstration; with `seed` it determines everything.
         seed: the warm start's seed.
         max_steps: actions per episode.
-        skill_share: probability that the skill block is in the prompt; without it the expert searches.
+        skill_share: probability that the skill block is in the prompt; without it the expert searches, and is
+            never lucky: what is usual is the same in every game, so luck would teach what the skills say.
     """
     rng = generator(seed, "alfworld", "demonstration", index)
     family = FAMILIES[int(rng.integers(len(FAMILIES)))]
@@ -33,9 +32,6 @@ def demonstrate(index: int, seed: int, max_steps: int, skill_share: float) -> De
     block, told = "", tuple[str, ...]()
     if rng.random() < skill_share:
         block, told = _skill_block(game.wanted, rng)
-    elif rng.random() < LUCK:
-        # What is found early shows how to go on from there.
-        told = facts_needed(game.wanted)
     return _play(game, block, told, rng, max_steps)
 
 

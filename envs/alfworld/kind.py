@@ -24,8 +24,8 @@ KIND = EnvironmentKind(
     _load,
     settings={
         **QUICK_WARM_START,
-        "warmstart.steps": 900,
-        "env.max_steps": 20,
+        "warmstart.steps": 3000,
+        "env.max_steps": 14,
         "env.panel_split": "unseen",
         "policy.path": "bootstrap",
         "policy.max_tokens": 2048,

@@ -95,6 +95,5 @@ def test_the_bank_holds_one_skill_per_fact() -> None:
 
 
 def test_the_kind_has_what_a_run_needs() -> None:
-    assert KIND.settings["env.max_steps"] == 20
     assert KIND.extra == "alfworld"
     assert json.dumps(dict(KIND.settings))
