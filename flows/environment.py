@@ -15,6 +15,8 @@ DEFAULTS = {
     # A bar for each loaded policy would break up the lines of a run.
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TQDM_DISABLE": "1",
+    # Torch's C++ part would report memory bindings and the like on the terminal.
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -52,6 +52,32 @@ class Sampler(Protocol):
                 so that what a row says does not depend on which rows share its batch.
             temperature: 0 is greedy.
         """
+        ...
+
+
+class Stream(Protocol):
+    """Prompts that an engine answers one by one, each as soon as its action is sampled."""
+
+    def ask(self, row: int, prompt: Sequence[int], seed: int) -> None:
+        """Ask for the action that follows `prompt` [T]; `seed` (63 bits) decides what is drawn."""
+        ...
+
+    def ready(self) -> list[tuple[int, SampledAction]]:
+        """Wait until an answer is there; return all that are, with their rows, in the order of the rows."""
+        ...
+
+
+@runtime_checkable
+class StreamingSampler(Protocol):
+    """An engine that is asked with whole prompts and finds by itself what it has read before."""
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine, as stored with each episode."""
+        ...
+
+    def open(self, temperature: float) -> Stream:
+        """Begin a batch of episodes; temperature 0 is greedy."""
         ...
 
 

@@ -18,6 +18,7 @@ Strategy = Literal["embedding", "keyword", "hybrid", "task_type", "ucb", "full",
 EMBEDDERS = ("tfidf", "minilm", "policy")
 ActionFormat = Literal["plain", "tagged"]
 Dtype = Literal["float32", "bfloat16"]
+Engine = Literal["transformers", "vllm"]
 Credit = Literal["episode", "anchor", "teacher_ratio", "turn_belief"]
 
 
@@ -81,6 +82,10 @@ class PolicyConfig(Section):
     token_budget: int = Field(
         0, ge=0, description="Padded tokens of one scoring or learning pass; 0 chooses by device."
     )
+    scorer: Engine = Field("transformers", description="What scores the teacher's log-probs.")
+    engine_memory: float = Field(
+        1.0, gt=0.0, description="vLLM: GiB for the keys and values of the episodes under way."
+    )
 
 
 class WarmStartConfig(Section):
@@ -107,7 +112,7 @@ class WarmStartConfig(Section):
 class RolloutConfig(Section):
     """How episodes are collected."""
 
-    engine: Literal["transformers"] = Field("transformers", description="Sampling engine.")
+    engine: Engine = Field("transformers", description="Sampling engine; `vllm` is an extra.")
     tasks: Positive = Field(64, description="Tasks per round.")
     group_size: Positive = Field(2, description="Episodes per task: one GRPO group.")
     trusted_group_size: int = Field(

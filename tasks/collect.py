@@ -10,13 +10,13 @@ import numpy as np
 
 from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
-from sdar.policy.sampler import TransformersSampler
 from sdar.rl.advantages import FLAT
 from sdar.rl.trust import FOLLOWED
 from sdar.schemas.config import RolloutConfig, RunConfig
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TaskSpec
 from sdar.schemas.seeds import derive_seed, generator
+from sdar.tasks.engine import open_sampler
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment, RolloutLimits, roll_out
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -68,7 +68,7 @@ def play(
         environment_factory(config.env.name),
         config.env,
         policy.dialogue,
-        TransformersSampler(policy, config.rollout.max_action_tokens),
+        open_sampler(config, policy),
         assignments,
         limits(config, temperature),
     )

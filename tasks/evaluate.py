@@ -13,6 +13,7 @@ from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode, PanelResult, TaskSpec
 from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.tasks.collect import play
+from sdar.tasks.engine import engine_read
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -84,8 +85,9 @@ def run_with_skills(inputs: StageInputs) -> StageOutput:
     return _evaluate(inputs, blocks, with_skills=True)
 
 
-def _skills_read(config: RunConfig) -> dict[str, str]:
-    return skills_read(config) if config.evaluation.prompt == "skills" else {}
+def _also_read(config: RunConfig) -> dict[str, str]:
+    skills = skills_read(config) if config.evaluation.prompt == "skills" else {}
+    return {**skills, **engine_read(config)}
 
 
 READS = (
@@ -96,5 +98,7 @@ READS = (
     "rollout.history_length",
     "policy.max_tokens",
 )
-STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_skills_read)
-WITH_SKILLS = Stage("evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False)
+STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_also_read)
+WITH_SKILLS = Stage(
+    "evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False, fingerprint=engine_read
+)

@@ -53,6 +53,8 @@ IRRELEVANT = {
     "policy.threads": "how fast the model runs",
     "policy.gradient_checkpointing": "trades time for memory; the gradients are the same",
     "policy.token_budget": "how many rows share a pass, not what is computed beyond rounding",
+    "policy.scorer": "what scores the teacher, not what the scores are beyond rounding",
+    "policy.engine_memory": "how many episodes the engine holds at a time",
     "workers": "how many processes the world's episodes share",
     "distill.every": "which rounds write skills; each one's result is the same",
     "distill.window": "which rounds' episodes are read; they are inputs of the stage",

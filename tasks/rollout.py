@@ -1,4 +1,7 @@
-"""Plays episodes: a batch of environments in lock-step with a batch of conversations."""
+"""Plays episodes: a batch of environments with a batch of conversations.
+
+The transformers engine samples in lock-step; with a streaming engine each episode goes on by itself.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,15 @@ from sdar.envs.workers import reset_many, step_many
 from sdar.policy.answers import Answer
 from sdar.policy.dialogue import Dialogue
 from sdar.policy.rows import window_start
-from sdar.policy.sampler import SampledAction, Sampler
+from sdar.policy.sampler import SampledAction, Sampler, StreamingSampler
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.keys import content_hash
 from sdar.schemas.records import Episode, StopReason, TaskSpec, Turn
-from sdar.schemas.seeds import generator
+from sdar.schemas.seeds import derive_seed, generator
+
+Answers = Callable[[list[int]], list[tuple[int, SampledAction]]]
+"""Asks for the next actions of these episodes; returns those that are ready, of them or asked before."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def roll_out(
     factory: EnvironmentFactory,
     config: EnvironmentConfig,
     dialogue: Dialogue,
-    sampler: Sampler,
+    sampler: Sampler | StreamingSampler,
     assignments: Sequence[Assignment],
     limits: RolloutLimits,
 ) -> list[Episode]:
@@ -96,47 +102,80 @@ def roll_out(
         for world, observation, assignment in zip(worlds, first, assignments, strict=True)
     ]
     _check_room(playing, limits)
-    draws = limits.max_steps * limits.max_action_tokens
-    uniforms = np.stack([generator(a.seed, "actions").random(draws) for a in assignments])
-    act = _in_windows if limits.history is not None else _in_conversations
-    answers = act(playing, sampler, uniforms, limits)
-    running = [i for i, episode in enumerate(playing) if episode.stop is None]
-    while running:
-        acting = [playing[i] for i in running]
-        actions = answers(running)
+    answers = _answers(playing, sampler, limits)
+    asked = [i for i, episode in enumerate(playing) if episode.stop is None]
+    waiting = len(asked)
+    while waiting:
+        ready = answers(asked)
+        acting, actions = [playing[i] for i, _ in ready], [action for _, action in ready]
         said = [dialogue.read(action.ids) for action in actions]
         results = step_many([e.environment for e in acting], [answer.action for answer in said])
         for episode, action, answer, result in zip(acting, actions, said, results, strict=True):
             _advance(episode, action, answer, result, dialogue, limits)
-        running = [i for i in running if playing[i].stop is None]
+        asked = [i for i, _ in ready if playing[i].stop is None]
+        waiting += len(asked) - len(ready)
     return [_finish(episode, sampler.engine, limits) for episode in playing]
+
+
+def _answers(
+    playing: Sequence[_Playing], sampler: Sampler | StreamingSampler, limits: RolloutLimits
+) -> Answers:
+    if isinstance(sampler, StreamingSampler):
+        return _one_by_one(playing, sampler, limits)
+    draws = limits.max_steps * limits.max_action_tokens
+    uniforms = np.stack([generator(e.assignment.seed, "actions").random(draws) for e in playing])
+    act = _in_windows if limits.history is not None else _in_conversations
+    return act(playing, sampler, uniforms, limits)
+
+
+def _one_by_one(playing: Sequence[_Playing], sampler: StreamingSampler, limits: RolloutLimits) -> Answers:
+    """Return what asks with whole prompts, and answers with those actions that are ready first."""
+    stream = sampler.open(limits.temperature)
+
+    def answers(asked: list[int]) -> list[tuple[int, SampledAction]]:
+        for i in asked:
+            episode = playing[i]
+            seed = derive_seed(episode.assignment.seed, "actions", len(episode.turns))
+            stream.ask(i, _prompt(episode, limits.history), seed)
+        return stream.ready()
+
+    return answers
 
 
 def _in_conversations(
     playing: Sequence[_Playing], sampler: Sampler, uniforms: NDArray[np.float64], limits: RolloutLimits
-) -> Callable[[list[int]], list[SampledAction]]:
+) -> Answers:
     """Return what asks for the next actions when each of them follows all that was said before."""
     conversations = sampler.start(uniforms, limits.temperature)
-    return lambda running: conversations.act(running, [playing[i].new for i in running])
+
+    def answers(asked: list[int]) -> list[tuple[int, SampledAction]]:
+        return list(zip(asked, conversations.act(asked, [playing[i].new for i in asked]), strict=True))
+
+    return answers
 
 
 def _in_windows(
     playing: Sequence[_Playing], sampler: Sampler, uniforms: NDArray[np.float64], limits: RolloutLimits
-) -> Callable[[list[int]], list[SampledAction]]:
+) -> Answers:
     """Return what asks for the next actions when each of them has a prompt of its own."""
-
-    def prompt(episode: _Playing) -> list[int]:
-        return episode.ids[: episode.head] + episode.ids[episode.window(limits.history or 0) :]
 
     def draws(i: int) -> NDArray[np.float64]:
         drawn = sum(playing[i].action_mask)
         return uniforms[i, drawn : drawn + limits.max_action_tokens]
 
-    def answers(running: list[int]) -> list[SampledAction]:
-        conversations = sampler.start(np.stack([draws(i) for i in running]), limits.temperature)
-        return conversations.act(range(len(running)), [prompt(playing[i]) for i in running])
+    def answers(asked: list[int]) -> list[tuple[int, SampledAction]]:
+        conversations = sampler.start(np.stack([draws(i) for i in asked]), limits.temperature)
+        prompts = [_prompt(playing[i], limits.history) for i in asked]
+        return list(zip(asked, conversations.act(range(len(asked)), prompts), strict=True))
 
     return answers
+
+
+def _prompt(episode: _Playing, history: int | None) -> list[int]:
+    """Return all ids that the policy reads before its next action."""
+    if history is None:
+        return episode.ids
+    return episode.ids[: episode.head] + episode.ids[episode.window(history) :]
 
 
 def _begin(

@@ -25,6 +25,7 @@ from sdar.rl.divergences import needs_vocabulary
 from sdar.schemas.config import RunConfig, TeacherWeights
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TeacherContext, TokenScores
+from sdar.tasks.engine import VLLM
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 TEACHER_STATES = "teacher_states.safetensors"
@@ -33,7 +34,10 @@ EMA = "ema"
 
 @dataclass(frozen=True)
 class RowScores:
-    """Scores of A action tokens: log-probs, normalised entropy, and states [A, H] if asked for."""
+    """Scores of A action tokens: log-probs, normalised entropy, and states [A, H] if asked for.
+
+    The entropy is NaN where the engine that scored tells none.
+    """
 
     logprobs: NDArray[np.float32]
     entropy: NDArray[np.float32]
@@ -113,6 +117,26 @@ def score_episodes(
     rows = list(chain(*episodes))
     scored = iter(score_rows(policy, rows, temperature, keep_hidden=keep_hidden, budget=budget))
     return [_joined(list(islice(scored, len(rows)))) for rows in episodes]
+
+
+def _teacher_scores(
+    inputs: StageInputs, episodes: Sequence[Sequence[Row]], *, keep_hidden: bool, budget: TokenBudget
+) -> list[RowScores]:
+    config = inputs.config
+    policy = teacher_policy(inputs, config.sdar.teacher)
+    if config.policy.scorer == VLLM:
+        return _scored_by_vllm(config, policy, episodes)
+    temperature = config.rollout.temperature
+    return score_episodes(policy, episodes, temperature, keep_hidden=keep_hidden, budget=budget)
+
+
+def _scored_by_vllm(config: RunConfig, policy: Policy, episodes: Sequence[Sequence[Row]]) -> list[RowScores]:
+    from sdar.policy import vllm_engine
+
+    rows, settings = list(chain(*episodes)), config.policy
+    found = iter(vllm_engine.score_rows(policy, rows, settings.max_tokens, settings.engine_memory))
+    told = [np.concatenate([*islice(found, len(each)), np.zeros(0, np.float32)]) for each in episodes]
+    return [RowScores(logprobs, np.full_like(logprobs, np.nan), None) for logprobs in told]
 
 
 def _joined(parts: Sequence[RowScores]) -> RowScores:
@@ -201,9 +225,7 @@ def run(inputs: StageInputs) -> StageOutput:
     keep, budget = needs_vocabulary(config.sdar), token_budget(config.policy)
     student = score_episodes(inputs.policy(), mine, temperature, keep_hidden=False, budget=budget)
     worst = check_alignment(episodes, student, temperature, config.checks.logprob_tolerance, inputs.policy())
-    teacher = score_episodes(
-        teacher_policy(inputs, config.sdar.teacher), theirs, temperature, keep_hidden=keep, budget=budget
-    )
+    teacher = _teacher_scores(inputs, theirs, keep_hidden=keep, budget=budget)
     told = [bool(contexts[episode.id].skills) for episode in episodes]
     scores = token_scores(episodes, student, teacher, told)
     gaps = [score.teacher - score.student for score in scores]

@@ -22,6 +22,7 @@ from sdar.schemas.lineage import Artifact, RunRecord, RunStatus, StageRun, Summa
 from sdar.schemas.records import Verdict
 from sdar.storage import Store
 from sdar.tasks.branches import History, files_there, new_run, read_history
+from sdar.tasks.engine import check_engine
 from sdar.tasks.registry import STAGES, Place, input_places, plan, policy_place
 from sdar.tasks.stage import (
     SOURCE,
@@ -108,11 +109,13 @@ class Session:
 
         Raises:
             InputError: there is no such run.
+            EnvironmentMissingError, ConfigError: its engine is not there, or cannot run its policy.
         """
         record = _resumed(store, resume) if resume else new_run(store, config, clock.now())
         history = read_history(store, record)
-        store.begin_run(record)
         config = history.configs[0]
+        check_engine(config)
+        store.begin_run(record)
         use_threads(config)
         use_workers(config.workers)
         own = [stage for stage in history.stored.values() if stage.run_id == record.id]
