@@ -1,6 +1,7 @@
 """How fast the engines play episodes: `python benchmarks/engines.py`, in an environment with vllm.
 
-All figures are of one run on one machine, engine after engine, on the same tasks with the same seeds:
+All figures are of one run on one machine, engine after engine, on the same tasks with the same seeds. A time
+is given on the wall and as work of this process; ratios are of the latter, which other programs change less:
 
 - seconds to start the engine, and to put another policy of the same shape into it;
 - episodes played: tokens a second of what was read and said, and of what was said;
@@ -19,6 +20,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,7 +32,6 @@ import transformers
 from _report import RESULTS, machine, save
 
 from sdar.envs.registry import environment_factory
-from sdar.flows.environment import prepare_environment
 from sdar.policy.model import Policy, load_policy
 from sdar.policy.scoring import Row
 from sdar.policy.vllm_engine import close_engine, engine_for
@@ -45,6 +46,18 @@ ENGINES = ("transformers", "vllm")
 WARM_START = {"hidden": 128, "heads": 4, "steps": 150, "batch": 16}
 
 
+@dataclass(frozen=True)
+class Spent:
+    """Seconds on the wall, and seconds of work of this process on all its threads."""
+
+    wall: float
+    cpu: float
+
+    def told(self) -> dict[str, float]:
+        """Return both for the report."""
+        return {"seconds": round(self.wall, 2), "cpu_seconds": round(self.cpu, 2)}
+
+
 def main() -> None:
     """Measure with the policy, the number of episodes and the threads that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -56,7 +69,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if find_spec("vllm") is None:
         raise SystemExit("vllm is not installed: there is nothing to compare; see docs/engines.md")
-    prepare_environment()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.policy or Path(scratch)
@@ -72,9 +84,10 @@ def measure(folder: Path, counts: Sequence[int], repeats: int) -> dict[str, Any]
     load_before = os.getloadavg()[0]
     policy, config = load_policy(folder), RunConfig.model_validate({"policy": {"path": str(folder)}})
     memory, context = config.policy.engine_memory, config.policy.max_tokens
-    starting = _seconds(lambda: engine_for(policy, context, memory))
+    starting = _best(lambda: engine_for(policy, context, memory), 1)[1]
     others = [load_policy(folder) for _ in range(repeats)]
-    reloading = min(_seconds(lambda p=other: engine_for(p, context, memory)) for other in others)
+    waiting = iter(others)
+    reloading = _best(lambda: engine_for(next(waiting), context, memory), repeats)[1]
     rounds = {f"{count}_episodes": _compare(config, policy, count, repeats) for count in counts}
     close_engine()
     name = packages_distributions()["vllm"][0]
@@ -90,28 +103,31 @@ def measure(folder: Path, counts: Sequence[int], repeats: int) -> dict[str, Any]
             "parameters": policy.parameters,
             "head_size": int(policy.model.config.head_dim),
         },
-        "vllm_seconds": {"first_start": round(starting, 2), "reload_weights": round(reloading, 3)},
+        "vllm": {"first_start": starting.told(), "reload_weights": reloading.told()},
         **rounds,
     }
 
 
 def _compare(config: RunConfig, policy: Policy, count: int, repeats: int) -> dict[str, Any]:
-    found: dict[str, Any] = {engine: {} for engine in ENGINES}
+    played: dict[str, list[Episode]] = {}
+    playing: dict[str, Spent] = {}
     for engine in ENGINES:
         rollout = config.rollout.model_copy(update={"engine": engine})
         settings = config.model_copy(update={"rollout": rollout})
-        episodes, seconds = _best(lambda c=settings: _play(c, policy, count), repeats)
-        found[engine] = _told(policy, episodes, seconds)
-    rows = _rows(episodes)
-    with_transformers = _best(lambda: score_rows(policy, rows, 1.0, keep_hidden=False), repeats)[1]
+        played[engine], playing[engine] = _best(lambda c=settings: _play(c, policy, count), repeats)
+    rows = _rows(played["vllm"])
     memory, context = config.policy.engine_memory, config.policy.max_tokens
-    with_vllm = _best(lambda: score_with_vllm(policy, rows, context, memory), repeats)[1]
-    found["vllm_over_transformers"] = {
-        "played_tokens_per_second": _ratio(found, "tokens_per_second"),
-        "said_tokens_per_second": _ratio(found, "said_tokens_per_second"),
-        "scoring": round(with_transformers / with_vllm, 2),
+    scoring = {
+        "transformers": _best(lambda: score_rows(policy, rows, 1.0, keep_hidden=False), repeats)[1],
+        "vllm": _best(lambda: score_with_vllm(policy, rows, context, memory), repeats)[1],
     }
-    return found
+    told = {e: {**_told(policy, played[e], playing[e]), "scoring": scoring[e].told()} for e in ENGINES}
+    faster = told["vllm"]["tokens_per_cpu_second"] / told["transformers"]["tokens_per_cpu_second"]
+    ratios = {
+        "playing": round(faster, 2),
+        "scoring": round(scoring["transformers"].cpu / scoring["vllm"].cpu, 2),
+    }
+    return {**told, "vllm_over_transformers": ratios}
 
 
 def _play(config: RunConfig, policy: Policy, count: int) -> list[Episode]:
@@ -119,52 +135,36 @@ def _play(config: RunConfig, policy: Policy, count: int) -> list[Episode]:
     return play(config, policy, assign(tasks[: count // 2], 2, 7), config.rollout.temperature)
 
 
-def _told(policy: Policy, episodes: Sequence[Episode], seconds: float) -> dict[str, float]:
+def _told(policy: Policy, episodes: Sequence[Episode], spent: Spent) -> dict[str, Any]:
     scored = score_rows(policy, _rows(episodes), 1.0, keep_hidden=False)
     differences = [
         np.abs(e.sampler_logprobs[e.action_mask] - s.logprobs).max()
         for e, s in zip(episodes, scored, strict=True)
     ]
-    tokens, said = (sum(int(part(e)) for e in episodes) for part in (_length, _said))
+    tokens = sum(len(e.token_ids) for e in episodes)
     return {
-        "seconds": round(seconds, 2),
-        "tokens_per_second": round(tokens / seconds),
-        "said_tokens_per_second": round(said / seconds),
+        "playing": spent.told(),
         "turns": sum(len(e.turns) for e in episodes),
+        "tokens": tokens,
+        "said_tokens": sum(int(e.action_mask.sum()) for e in episodes),
+        "tokens_per_second": round(tokens / spent.wall),
+        "tokens_per_cpu_second": round(tokens / spent.cpu),
         "largest_logprob_difference": float(max(differences)),
     }
-
-
-def _length(episode: Episode) -> int:
-    return len(episode.token_ids)
-
-
-def _said(episode: Episode) -> int:
-    return int(episode.action_mask.sum())
 
 
 def _rows(episodes: Sequence[Episode]) -> list[Row]:
     return [Row(e.token_ids, np.flatnonzero(e.action_mask).astype(np.int32)) for e in episodes]
 
 
-def _ratio(found: dict[str, Any], name: str) -> float:
-    return round(found["vllm"][name] / found["transformers"][name], 2)
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def _best(work: Callable[[], Any], times: int) -> tuple[Any, float]:
-    """Run it a few times; return its result and the seconds of the fastest."""
-    fastest = float("inf")
+def _best(work: Callable[[], Any], times: int) -> tuple[Any, Spent]:
+    """Run it a few times; return its last result and the time of the run that took the least work."""
+    runs = []
     for _ in range(times):
-        began = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         result = work()
-        fastest = min(fastest, time.perf_counter() - began)
-    return result, fastest
+        runs.append(Spent(time.perf_counter() - wall, time.process_time() - cpu))
+    return result, min(runs, key=lambda run: run.cpu)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from transformers import PreTrainedModel
 from sdar.policy.model import Policy
 from sdar.policy.sampler import SampledAction
 from sdar.policy.scoring import Row
-from sdar.schemas.errors import ConfigError, EnvironmentMissingError, InputError
+from sdar.schemas.errors import ConfigError, EnvironmentMissingError, InputError, IntegrityError
 
 NAME = "vllm"
 LEAST_TEMPERATURE = 0.01
@@ -222,7 +222,10 @@ class VllmEngine:
                 self.engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
             self._holds = weakref.ref(policy)
         # Also with the same weights: what a batch of episodes computes must not depend on those before it.
-        self.engine.reset_prefix_cache()
+        if not self.engine.reset_prefix_cache():
+            raise IntegrityError(
+                "vLLM did not forget what it read with other weights. Next: sdar run --resume"
+            )
 
     def add(self, key: int, prompt: Sequence[int], settings: dict[str, Any]) -> None:
         """Ask something; its answer comes out of `finished` under the same key."""
