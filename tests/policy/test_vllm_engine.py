@@ -26,6 +26,7 @@ from sdar.schemas.seeds import derive_seed
 
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.timeout(1800),  # the import alone takes minutes on a busy machine
     # Of vLLM and what it imports, not of ours.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

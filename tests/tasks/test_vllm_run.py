@@ -15,6 +15,7 @@ from sdar.schemas.config import RunConfig
 
 pytestmark = [
     pytest.mark.vllm,
+    pytest.mark.timeout(1800),  # the import alone takes minutes on a busy machine
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
