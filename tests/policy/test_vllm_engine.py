@@ -17,10 +17,12 @@ from transformers import LlamaConfig, PreTrainedModel, Qwen3Config
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3ForCausalLM
 
-from sdar.policy.model import Policy
+from sdar.policy.adapter import new_adapter, save_adapter
+from sdar.policy.model import Policy, load_model, load_policy, save_policy
 from sdar.policy.sampler import SampledAction, TransformersSampler
 from sdar.policy.scoring import Row, forward_rows, log_distribution
 from sdar.policy.vllm_engine import VllmSampler, check_vllm, close_engine, engine_for, score_rows
+from sdar.schemas.config import LoraConfig
 from sdar.schemas.errors import ConfigError, EnvironmentMissingError
 from sdar.schemas.seeds import derive_seed
 
@@ -128,6 +130,26 @@ def test_logprobs_are_those_of_transformers_before_and_after_a_reload(tied: bool
         other = second if policy is first else first
         far = rescored(other, as_rows(asked, said), 1.0)
         assert max(np.abs(a.logprobs - b).max() for a, b in zip(said, far, strict=True)) > 0.5
+
+
+def test_an_adapter_reaches_the_running_engine_as_part_of_the_weights(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs peft: pip install 'sdar[lora]'")
+    asked, words = prompts(6), random_policy(True).dialogue
+    base, own = tmp_path / "base", tmp_path / "own"
+    save_policy(base, random_policy(True).model, words)
+    adapted = new_adapter(load_model(base), LoraConfig(rank=4), seed=3)
+    with torch.no_grad():
+        for index, weight in enumerate(w for w in adapted.parameters() if w.requires_grad):
+            weight.copy_(torch.linspace(-0.2, 0.2, weight.numel()).reshape(weight.shape).roll(index))
+    save_adapter(own, adapted)
+    plain, added = (Policy(load_policy(each, base=base).model, words) for each in (base, own))
+    engine = engine_for(plain, CONTEXT, MEMORY)
+    said = sample(added, asked, 1.0)
+    assert engine_for(added, CONTEXT, MEMORY) is engine
+    rows = as_rows(asked, said)
+    for action, mine, without in zip(said, rescored(added, rows, 1.0), rescored(plain, rows, 1.0), strict=True):
+        np.testing.assert_allclose(action.logprobs, mine, atol=TOLERANCE)
+        assert np.abs(mine - without).max() > 0.1
 
 
 @pytest.mark.parametrize("tied", [False, True])

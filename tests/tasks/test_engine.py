@@ -124,9 +124,11 @@ def test_a_missing_package_is_named_with_its_extra(
 
 
 def test_the_scorer_is_refused_where_it_could_not_score(policy_path: Path) -> None:
-    config = small_config(policy_path, {"policy": {"scorer": "vllm"}, "sdar": {"divergence": "forward_kl"}})
-    with pytest.raises(ConfigError, match=r"divergence=forward_kl needs those of the whole vocabulary"):
-        check_engine(config)
+    for divergence, gate in (("forward_kl", "gap"), ("sampled", "centred_gap")):
+        whole = {"policy": {"scorer": "vllm"}, "sdar": {"divergence": divergence, "gate": gate}}
+        refused = rf"divergence={divergence} with sdar\.gate={gate} needs those of the whole vocabulary"
+        with pytest.raises(ConfigError, match=refused):
+            check_engine(small_config(policy_path, whole))
     sampled = {"divergence": "sampled", "gate": "entropy"}
     warm = {"policy": {"scorer": "vllm"}, "sdar": sampled, "rollout": {"temperature": 0.7}}
     with pytest.raises(ConfigError, match=r"temperature 1 only, but rollout.temperature is 0\.7"):
