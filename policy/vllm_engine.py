@@ -10,7 +10,6 @@ would reach other programs, and `torch.set_num_threads`, which it disables.
 
 from __future__ import annotations
 
-import atexit
 import copy
 import logging
 import os
@@ -21,11 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.distributed import distributed_c10d
 from transformers import PreTrainedModel
 
 from sdar.policy.model import Policy
@@ -196,7 +197,6 @@ def engine_for(policy: Policy, context: int, memory: float) -> VllmEngine:
     return _engines[0]
 
 
-@atexit.register  # else a file through which its parts met stays in the folder for temporary files
 def close_engine() -> None:
     """End the engine of this process, if there is one, and give back its memory."""
     while _engines:
@@ -289,13 +289,24 @@ def _new_engine(model: PreTrainedModel, context: int, memory: float, on_cpu: boo
             seed=0,
         )
         try:
-            return LLMEngine.from_engine_args(settings)
+            engine = LLMEngine.from_engine_args(settings)
         except Exception as error:  # whatever vLLM finds wrong with a model, the user hears what to do
             name = type(model).__name__
             raise InputError(
                 f"vLLM cannot run {name} ({type(error).__name__}: {error}). "
                 "Next: --set rollout.engine=transformers, or less or more memory with policy.engine_memory"
             ) from error
+    _remove_rendezvous()
+    return engine
+
+
+def _remove_rendezvous() -> None:
+    """Remove the file through which the processes of torch's group met, here one; else each run leaves it."""
+    store: Any = distributed_c10d._get_default_store()
+    while hasattr(store, "underlying_store"):  # prefixes around it
+        store = store.underlying_store
+    if hasattr(store, "path"):
+        Path(store.path).unlink(missing_ok=True)
 
 
 def _save_shape(model: PreTrainedModel, folder: str, context: int) -> None:

@@ -147,7 +147,9 @@ def test_an_adapter_reaches_the_running_engine_as_part_of_the_weights(tmp_path: 
     said = sample(added, asked, 1.0)
     assert engine_for(added, CONTEXT, MEMORY) is engine
     rows = as_rows(asked, said)
-    for action, mine, without in zip(said, rescored(added, rows, 1.0), rescored(plain, rows, 1.0), strict=True):
+    for action, mine, without in zip(
+        said, rescored(added, rows, 1.0), rescored(plain, rows, 1.0), strict=True
+    ):
         np.testing.assert_allclose(action.logprobs, mine, atol=TOLERANCE)
         assert np.abs(mine - without).max() > 0.1
 
@@ -223,8 +225,9 @@ def test_an_interrupted_batch_leaves_nothing_behind() -> None:
     assert [a.ids for a in sample(policy, asked, 1.0)] == [a.ids for a in whole]
 
 
-def test_the_engine_leaves_this_process_as_it_was() -> None:
+def test_the_engine_leaves_this_process_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     close_engine()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     variables = {k: v for k, v in os.environ.items() if not k.startswith("VLLM_")}
     threads = torch.get_num_threads()
     engine_for(random_policy(False), CONTEXT, MEMORY)
@@ -233,6 +236,7 @@ def test_the_engine_leaves_this_process_as_it_was() -> None:
     assert torch.get_num_threads() == threads + 1
     torch.set_num_threads(threads)
     assert torch.get_default_dtype() == torch.float32
+    assert list(tmp_path.glob("*vllm*")) == []
     assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
 
 
