@@ -6,10 +6,14 @@ Prefect is imported inside the functions because its environment has to be set b
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
+from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Verdict
 
 Row = Mapping[str, Any]
@@ -17,6 +21,7 @@ Row = Mapping[str, Any]
 DRAIN_S = 3.0
 """Seconds that the last task states get to reach the server; less when the user waits for an end."""
 DRAIN_ON_ERROR_S = 1.0
+RETRY_DELAY_S = 30
 
 
 class Report(Protocol):
@@ -36,11 +41,22 @@ class Report(Protocol):
     def summary(self) -> Mapping[str, float | str]: ...  # noqa: D102
 
 
+class Located(Protocol):
+    """A store, of which only the folder is of interest here."""
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+
+
 class Session(Protocol):
     """The part of `sdar.tasks.session.Session` that the flow drives."""
 
     @property
     def run_id(self) -> str: ...  # noqa: D102
+    @property
+    def config(self) -> RunConfig: ...  # noqa: D102
+    @property
+    def store(self) -> Located: ...  # noqa: D102
     @property
     def verdict(self) -> Verdict | None: ...  # noqa: D102
     def plan(self, round: int) -> Sequence[str]: ...  # noqa: D102
@@ -58,15 +74,21 @@ class Watch(Protocol):
         """Call when a stage is stored; `table` has one row per round so far."""
 
 
-def run_rounds(session: Session, execute: Callable[[str, int], None], publish: Callable[[int], None]) -> None:
+def run_rounds(
+    session: Session,
+    execute: Callable[[str, int], None],
+    publish: Callable[[int], None],
+    first: int = 0,
+) -> None:
     """Execute round after round until the session's verdict says stop.
 
     Args:
         session: plans rounds and knows the verdict.
         execute: executes one stage of one round.
         publish: called with the number of each round that is complete.
+        first: the round to begin with.
     """
-    for round_number in itertools.count():
+    for round_number in itertools.count(first):
         for stage in session.plan(round_number):
             execute(stage, round_number)
         publish(round_number)
@@ -74,17 +96,24 @@ def run_rounds(session: Session, execute: Callable[[str, int], None], publish: C
             return
 
 
-def improve(session: Session, watch: Watch) -> None:
+def improve(session: Session, watch: Watch, first: int = 0, retries: int = 0) -> None:
     """Run `run_rounds` as a Prefect flow on the server that PREFECT_API_URL names.
+
+    Args:
+        session: the run.
+        watch: is told of each stage.
+        first: the round to begin with.
+        retries: how often to try again after a failure, RETRY_DELAY_S later; what is stored is kept.
 
     Raises:
         SdarError: whatever a stage raised; Prefect records the run as failed.
     """
-    from prefect import flow, task
-    from prefect.artifacts import create_table_artifact
+    from prefect import flow, tags, task
     from prefect.cache_policies import NO_CACHE
     from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from sdar.flows.artifacts import run_name, run_tags
 
     def run_stage(stage: str, round_number: int) -> str:
         watch.started(stage, round_number)
@@ -96,26 +125,30 @@ def improve(session: Session, watch: Watch) -> None:
         # The store is the cache: Prefect's own would hand back ids that the store may no longer hold.
         options = task(
             name=stage,
-            task_run_name=f"{stage}-{round_number}",
+            task_run_name=f"round {round_number} · {stage}",
             cache_policy=NO_CACHE,
             persist_result=False,
         )
         options(run_stage)(stage, round_number)
 
-    def publish(round_number: int) -> None:
-        rows = [dict(row) for row in session.table()]
-        text = f"Run {session.run_id}, up to round {round_number}. Success with its 95 % interval."
-        create_table_artifact(table=rows, key="rounds", description=text)
+    publisher = functools.cache(functools.partial(_publisher, session))  # the same when it is tried again
 
-    @flow(name="improve", flow_run_name=session.run_id, validate_parameters=False, persist_result=False)
+    @flow(
+        name="improve",
+        flow_run_name=run_name(session.run_id, session.config),
+        validate_parameters=False,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=RETRY_DELAY_S,
+    )
     def improve_flow(run_id: str) -> str:
-        run_rounds(session, execute, publish)
+        run_rounds(session, execute, publisher(), first)
         return run_id
 
     limit = DRAIN_S
     try:
         # With the heartbeat every flow run is rounded up to a whole second at its end.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), tags(*run_tags(session.config)):
             improve_flow(session.run_id)
     except BaseException:
         limit = DRAIN_ON_ERROR_S
@@ -123,3 +156,29 @@ def improve(session: Session, watch: Watch) -> None:
     finally:
         # Task states travel in the background and are lost once the server has gone.
         EventsWorker.drain_all(timeout=limit)
+
+
+def _publisher(session: Session) -> Callable[[int], None]:
+    """Return what shows a round on the page of the flow run in which this is called."""
+    from prefect.artifacts import (
+        create_markdown_artifact,
+        create_progress_artifact,
+        create_table_artifact,
+        update_progress_artifact,
+    )
+
+    from sdar.flows.artifacts import progress_percent, round_table, verdict_text
+
+    run_id = session.run_id
+    progress = create_progress_artifact(0.0, key="progress", description=f"Run {run_id}: rounds")
+    assert isinstance(progress, UUID)  # a coroutine only inside an event loop
+
+    def publish(round_number: int) -> None:
+        rows = session.table()
+        text = f"Run {run_id}, up to round {round_number}. Success with its 95 % interval."
+        create_table_artifact(table=round_table(rows), key="rounds", description=text)
+        create_markdown_artifact(verdict_text(run_id, session.store.path, session.verdict, rows), "verdict")
+        done = progress_percent(round_number, session.config.stop.rounds, session.verdict)
+        update_progress_artifact(progress, done)
+
+    return publish

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from sdar.schemas.errors import SdarError
 
-START_S = 120.0
-"""Seconds that a start may take: 5 usually, 15 with a fresh home, more on a busy machine."""
+START_S = 900.0
+"""Seconds that a start may take: 5 usually, 15 with a fresh home, minutes on a busy machine. A server that
+ends is noticed at once; this is for one that hangs."""
 STOP_S = 4.0
 HOST = "127.0.0.1"
 
-# The server schedules nothing: these loops would only take processor time from the run.
-_IDLE_SERVICES = ("SCHEDULER", "LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
+# Nothing here needs these loops: they would only take processor time from the run.
+_IDLE_SERVICES = ("LATE_RUNS", "CANCELLATION_CLEANUP", "PAUSE_EXPIRATIONS", "FOREMAN")
 
 
 class ServerError(SdarError, RuntimeError):
@@ -36,21 +37,27 @@ class Server:
     log: Path | None = None
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def page(self) -> str:
+        """Address of its pages for people."""
+        return self.url.removesuffix("/api")
+
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[Server]:
+def prefect_server(home: Path, *, schedules: bool = False) -> Iterator[Server]:
     """Provide the API named by PREFECT_API_URL, or start a server of our own; do not wait for it.
 
     Enter this before prefect is imported: it sets PREFECT_API_URL and PREFECT_HOME for this process.
 
     Args:
         home: folder for the server's database and log.
+        schedules: whether the server is to make flow runs of the schedules of deployments.
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
         yield Server(given)
         return
-    server = _start(home)
+    server = _start(home, schedules=schedules)
     os.environ["PREFECT_API_URL"] = server.url
     try:
         yield server
@@ -75,7 +82,7 @@ def wait_until_ready(server: Server, timeout: float = START_S) -> None:
         time.sleep(0.1)
 
 
-def _start(home: Path) -> Server:
+def _start(home: Path, *, schedules: bool) -> Server:
     home.mkdir(parents=True, exist_ok=True)
     log = home / "server.log"
     with socket.create_server((HOST, 0)) as listener:
@@ -83,7 +90,7 @@ def _start(home: Path) -> Server:
         _bypass_proxies()
         os.environ["PREFECT_HOME"] = str(home.resolve())
         os.environ["PREFECT_SERVER_API_PORT"] = str(port)  # the address that the web page calls
-        for service in _IDLE_SERVICES:
+        for service in (*_IDLE_SERVICES, *(() if schedules else ("SCHEDULER",))):
             os.environ.setdefault(f"PREFECT_SERVER_SERVICES_{service}_ENABLED", "false")
         with log.open("wb") as stream:
             process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -128,6 +129,31 @@ def save_stage_run(connection: Connection, stage_run: StageRun) -> None:
     for role, input_id in inputs.items():
         row = [*place, role, input_id, stage_run.artifact_id]
         connection.execute("INSERT INTO lineage VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def copy_stage_runs(connection: Connection, stage_runs: Sequence[StageRun], run_id: str) -> None:
+    """Record finished stage runs of other runs, with their lineage, as those of a run that has none yet."""
+    select_run(connection, run_id)
+    places = [{"run_id": made.run_id, "round": made.round, "stage": made.stage} for made in stage_runs]
+    connection.execute(
+        "CREATE TEMP TABLE taken (run_id VARCHAR, round INTEGER, stage VARCHAR, place INTEGER)"
+    )
+    rows = [[*place.values(), number] for number, place in enumerate(places)]
+    if rows:
+        connection.executemany("INSERT INTO taken VALUES (?, ?, ?, ?)", rows)
+    values = {"run_id": "?", "reused_from": "coalesce(s.reused_from, s.run_id)"}
+    columns = ", ".join(values.get(name, f"s.{name}") for name in _STAGE)
+    connection.execute(
+        f"INSERT INTO stage_run ({', '.join(_STAGE)}) SELECT {columns} FROM stage_run s "
+        "JOIN taken USING (run_id, round, stage) ORDER BY place",
+        [run_id],
+    )
+    connection.execute(
+        "INSERT INTO lineage SELECT ?, round, stage, role, input_id, artifact_id FROM lineage "
+        "JOIN taken USING (run_id, round, stage) ORDER BY place",
+        [run_id],
+    )
+    connection.execute("DROP TABLE taken")
 
 
 def first_run_of(connection: Connection, key: str, artifact_id: str) -> str | None:

@@ -240,6 +240,11 @@ class Store:
             lineage.save_stage_run(opened, recorded)
         return recorded
 
+    def take_over(self, stage_runs: Sequence[StageRun], run_id: str) -> None:
+        """Record finished stage runs of other runs as those of a new run that shares them, all or none."""
+        with self._transaction() as opened:
+            lineage.copy_stage_runs(opened, stage_runs, run_id)
+
     # Rows
 
     def rows(self, artifact_id: str, table: str) -> list[Any]:

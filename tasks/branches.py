@@ -122,12 +122,7 @@ def begin_branch(
     record = new_run(store, config, now, parent.id, point)
     store.begin_run(record)
     stored = read_history(store, record).stored
-    for place in sorted(stored, key=order):
-        found = stored[place]
-        if found.artifact_id is not None:
-            origin = found.reused_from or found.run_id
-            mine = found.model_copy(update={"run_id": record.id, "reused_from": origin})
-            store.reuse(mine, store.artifact(found.artifact_id))
+    store.take_over([stored[place] for place in sorted(stored, key=order)], record.id)
     return record
 
 

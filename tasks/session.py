@@ -174,6 +174,10 @@ class Session:
             finished.reused_from or self.run_id,
         )
 
+    def recall(self, first: int) -> None:
+        """Take what the run has of the rounds before `first` as it is, whether it still holds or not."""
+        self.done |= {place: made for place, made in self.known.items() if place[0] < first}
+
     def finish(self, status: RunStatus) -> None:
         """Record how the run ended."""
         self.store.finish_run(self.run_id, status)
@@ -189,7 +193,8 @@ class Session:
         """
         if self.verdict is None:
             return None
-        blob = self.artifacts[policy_place(self.verdict.best_round)].blob
+        made = self.done[policy_place(self.verdict.best_round)].artifact_id
+        blob = self.store.artifact(made).blob if made else None
         return self.store.blob(blob) if blob and base_folder(self.store, blob) is None else None
 
     def table(self) -> list[dict[str, Any]]:

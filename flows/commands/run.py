@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sdar.envs.registry import environment_factory
 from sdar.flows.commands.options import (
+    LATEST,
     STORE,
     EnvOption,
     FileOption,
@@ -19,6 +21,7 @@ from sdar.flows.commands.options import (
     StoreOption,
     WaitOption,
     configuration,
+    find_run,
     overrides,
     resume_command,
 )
@@ -45,6 +48,10 @@ def run(
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="[RUN]", help="Go on with a run, by default the latest.")
     ] = None,
+    more: Annotated[
+        int | None,
+        typer.Option("--more", min=1, metavar="N", help="N more rounds after the end of a run."),
+    ] = None,
     bootstrap: Annotated[
         bool,
         typer.Option(
@@ -57,29 +64,33 @@ def run(
     """Improve a policy, round after round, until it stops getting better."""
     first = ["policy.path=bootstrap"] if bootstrap else []
     texts = [*first, *overrides(set_, seed, rounds, method, env)]
+    resume = resume or (LATEST if more else None)
     if resume is not None and (config is not None or texts):
         raise ConfigError(
-            "--resume was given together with settings; a resumed run keeps its own. "
+            "--resume or --more was given together with settings; a resumed run keeps its own. "
             f"Allowed: {resume_command(resume, store)}, or the settings without --resume for a new run."
         )
     settings = configuration(config, texts).config
     environment_factory(settings.env.name)  # a missing package is told before anything starts
     progress = Progress(store)
     with accounted(progress):
-        _run(progress, settings, resume, wait, as_json=json_)
+        _run(progress, settings, resume, more, wait, as_json=json_)
 
 
-def _run(progress: Progress, config: RunConfig, resume: str | None, wait: float, *, as_json: bool) -> None:
+def _run(
+    progress: Progress, config: RunConfig, resume: str | None, more: int | None, wait: float, *, as_json: bool
+) -> None:
     from sdar.storage import open_store
 
     store = open_store(progress.store)
     with store.writer("sdar run", wait), prefect_server(store.path / "logs" / "prefect") as server:
-        session = _start(store, config, resume)
+        session, first = _start(store, config, resume, more)
         progress.run_id = session.run_id
         with recorded(session):
             wait_until_ready(server)
+            print(f"Prefect page: {server.page}", file=sys.stderr, flush=True)
             with open_watch(session.config.stop.rounds, as_json=as_json) as watch:
-                improve(session, watch)
+                improve(session, watch, first)
         folder = session.best_policy_folder()
         world = session.config.env.name
         closing = Closing(
@@ -93,8 +104,11 @@ def _run(progress: Progress, config: RunConfig, resume: str | None, wait: float,
     close(closing, as_json=as_json)
 
 
-def _start(store: Store, config: RunConfig, resume: str | None) -> Session:
-    """Begin or resume a run; here torch is imported, while the server is starting."""
+def _start(store: Store, config: RunConfig, resume: str | None, more: int | None) -> tuple[Session, int]:
+    """Begin or go on with a run, and say with which round; torch is imported while the server starts."""
+    from sdar.tasks.continuation import go_on
     from sdar.tasks.session import Session, SystemClock
 
-    return Session.start(store, config, resume, SystemClock())
+    if more is not None:
+        return go_on(store, find_run(store, resume), more, SystemClock())
+    return Session.start(store, config, resume, SystemClock()), 0

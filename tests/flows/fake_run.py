@@ -1,6 +1,7 @@
 """A run with a real Prefect server and flow over a session that computes nothing; see test_server.py.
 
-Usage: fake_run.py HOME MODE, with MODE one of finish, wait (the last stage sleeps) and fail.
+Usage: fake_run.py HOME MODE, with MODE one of finish (after a stage that fails once and is tried again), wait
+(a stage sleeps) and fail.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import CheckFailedError
 from sdar.schemas.records import Verdict
+
+FAILURES = {"finish": 1, "wait": 0, "fail": 1}
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class FakeReport:
     summary: dict[str, float | str] = field(default_factory=lambda: {"success": 0.5})
 
 
+@dataclass(frozen=True)
+class FakeStore:
+    path: Path = Path("/stores/mine")
+
+
 @dataclass
 class FakeSession:
     """Stops with the `decide` stage of `last_round`; refuses stages that were not planned."""
@@ -33,8 +42,11 @@ class FakeSession:
     last_round: int = 2
     mode: str = "finish"
     run_id: str = "run-1"
+    config: RunConfig = field(default_factory=RunConfig)
+    store: FakeStore = FakeStore()
     verdict: Verdict | None = None
     executed: list[tuple[str, int]] = field(default_factory=list)
+    failures: int = 0
 
     def plan(self, round: int) -> tuple[str, ...]:
         if round == 0:
@@ -47,7 +59,8 @@ class FakeSession:
         if self.mode == "wait" and (stage, round) == ("update", 1):
             print(json.dumps({"waiting": True}), flush=True)
             time.sleep(60)
-        if self.mode == "fail" and round == 1:
+        if round == 1 and self.failures < FAILURES[self.mode]:
+            self.failures += 1
             raise CheckFailedError("the log-probs differ")
         time.sleep(0.1)
         self.executed.append((stage, round))
@@ -76,32 +89,36 @@ def main() -> None:
     from sdar.flows.environment import prepare_environment
 
     prepare_environment()
+    from sdar.flows import improve as flow
     from sdar.flows.display import open_watch
-    from sdar.flows.improve import improve
     from sdar.flows.interrupts import Interrupted, interruptible
     from sdar.flows.server import prefect_server, wait_until_ready
 
     home, mode = Path(sys.argv[1]), sys.argv[2]
+    flow.RETRY_DELAY_S = 0
     try:
         with interruptible(lambda: None), prefect_server(home) as server:
             assert server.process is not None
             print(json.dumps({"pid": server.process.pid}), flush=True)
             wait_until_ready(server)
             with open_watch(3, as_json=True) as watch:
-                improve(FakeSession(mode=mode), watch)
+                flow.improve(FakeSession(mode=mode), watch, retries=int(mode == "finish"))
             print(json.dumps(_recorded()), flush=True)
     except Interrupted as interruption:
         raise SystemExit(interruption.exit_code) from None
 
 
 def _recorded() -> dict[str, Any]:
-    """What the server knows: the states of flow runs, the number of task runs, and the artifact."""
+    """What the server knows of the flow runs, their tasks and artifacts."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        tables = [json.loads(str(artifact.data)) for artifact in client.read_artifacts()]
-        flows = [(run.name, run.state_name) for run in client.read_flow_runs()]
-    return {"flows": flows, "rounds": sorted(len(table) for table in tables)}
+        flows = client.read_flow_runs()
+        return {
+            "flows": [(run.name, run.state_name, sorted(run.tags)) for run in flows],
+            "tasks": sorted({run.name for run in client.read_task_runs()}),
+            "artifacts": sorted((str(found.key), found.data) for found in client.read_artifacts()),
+        }
 
 
 if __name__ == "__main__":

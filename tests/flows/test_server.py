@@ -75,16 +75,28 @@ def _ended(process: subprocess.Popen[str], server: int, since: float) -> int:
 def test_a_run_is_recorded_and_its_server_ends_with_it(home: Path) -> None:
     with _run(home, "finish") as (process, read):
         server = read()["pid"]
-        stages = [read() for _ in range(3 + 4 + 4)]
+        stages = [read() for _ in range(3 + 3 + 4 + 4)]  # tried again after a failure, from the beginning
         assert [(line["stage"], line["round"]) for line in stages[:4]] == [
             ("bootstrap", 0),
             ("evaluate", 0),
             ("decide", 0),
-            ("collect", 1),
+            ("bootstrap", 0),
         ]
-        assert read() == {"flows": [["run-1", "Completed"]], "rounds": [1, 2, 3]}
+        known = read()
         assert _ended(process, server, time.monotonic()) == 0
-    assert _states(home) == {"Completed": 11}
+    assert known["flows"] == [
+        ["household · run-1", "Completed", ["engine:transformers", "env:household", "method:sdar"]]
+    ]
+    assert {"round 0 · bootstrap", "round 1 · collect", "round 2 · decide"} <= set(known["tasks"])
+    assert [(key, rows) for key, rows in known["artifacts"] if key == "progress"] == [("progress", 100.0)]
+    tables = [json.loads(data) for key, data in known["artifacts"] if key == "rounds"]
+    assert sorted(map(len, tables)) == [1, 1, 2, 3]  # round 0 was complete twice
+    assert {row["success on the panel"] for table in tables for row in table} == {"50.0 % [40.0, 60.0]"}
+    verdicts = [data for key, data in known["artifacts"] if key == "verdict"]
+    assert len(verdicts) == 4
+    assert any(text.startswith("## The target was reached.") for text in verdicts)
+    assert all("/stores/mine/reports/run-1.html" in text for text in verdicts)
+    assert _states(home) == {"Completed": 14, "Failed": 1}
 
 
 def test_no_server_outlives_a_killed_run(home: Path) -> None:
