@@ -19,6 +19,7 @@ from sdar.flows.commands.policy import policy_app
 from sdar.flows.commands.report import report
 from sdar.flows.commands.run import run
 from sdar.flows.commands.runs import runs_app
+from sdar.flows.commands.serve import serve
 from sdar.flows.commands.skills import skills_app
 from sdar.flows.commands.sql import sql
 from sdar.flows.commands.stage import stage
@@ -38,6 +39,7 @@ app = typer.Typer(
     "130 and 143 interrupted.",
 )
 app.command()(run)
+app.command()(serve)
 app.command()(compare)
 app.add_typer(runs_app, name="runs")
 app.command()(status)

@@ -70,8 +70,9 @@ def test_a_busy_store_exits_4_and_says_how_to_start_again(
 def test_resume_takes_no_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sdar(monkeypatch, "run", "--resume", "--seed", "3") == 2
-    assert "keeps its own" in capsys.readouterr().err
+    for option in (["--resume"], ["--more", "2"]):
+        assert sdar(monkeypatch, "run", *option, "--seed", "3") == 2
+        assert "keeps its own" in capsys.readouterr().err
 
 
 def test_resume_without_a_name_is_the_latest() -> None:
