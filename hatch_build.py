@@ -10,24 +10,53 @@ from pathlib import Path
 
 ROOMS = ("flows", "tasks", "rl", "policy", "envs", "skills", "storage", "schemas")
 
-INIT = '''"""sdar: agents that teach themselves, offline. See README.md."""
+INIT = '''"""sdar: agents that teach themselves, offline. What is here is explained in docs/python.md."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sdar.storage import Store, open_store
+    from sdar.envs.registry import register_environment
+    from sdar.flows.api import Improvement, improve
+    from sdar.schemas.config import RunConfig
+    from sdar.schemas.errors import SdarError
+    from sdar.storage.reader import StoreReader
+    from sdar.storage.reader import open_reader as open_store
 
-__all__ = ["Store", "__version__", "open_store"]
+__all__ = [
+    "Improvement",
+    "RunConfig",
+    "SdarError",
+    "StoreReader",
+    "__version__",
+    "improve",
+    "open_store",
+    "register_environment",
+]
 __version__ = "{version}"
+
+_HOMES = {{
+    "Improvement": "sdar.flows.api:Improvement",
+    "RunConfig": "sdar.schemas.config:RunConfig",
+    "SdarError": "sdar.schemas.errors:SdarError",
+    "StoreReader": "sdar.storage.reader:StoreReader",
+    "improve": "sdar.flows.api:improve",
+    "open_store": "sdar.storage.reader:open_reader",
+    "register_environment": "sdar.envs.registry:register_environment",
+}}
 
 
 def __getattr__(name: str) -> object:
     # Imported when asked for: DuckDB would slow down commands that do not read a store.
-    if name in ("Store", "open_store"):
-        from sdar import storage
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sdar' has no attribute {{name!r}}")
+    from importlib import import_module
 
-        return getattr(storage, name)
-    raise AttributeError(f"module 'sdar' has no attribute {{name!r}}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 '''
 MAIN = '''"""`python -m sdar` is the `sdar` command."""
 

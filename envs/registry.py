@@ -16,7 +16,7 @@ from sdar.envs.search_qa import kind as search_qa
 from sdar.envs.trip import kind as trip
 from sdar.envs.webshop import kind as webshop
 from sdar.schemas.config import EnvironmentConfig, RunConfig
-from sdar.schemas.errors import EnvironmentMissingError
+from sdar.schemas.errors import ConfigError, EnvironmentMissingError
 from sdar.schemas.resolve import resolve
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "environment_kind",
     "environment_names",
     "missing_extra",
+    "register_environment",
 ]
 
 GROUP = "sdar.environments"
@@ -42,11 +43,38 @@ BUILTIN: dict[str, EnvironmentKind] = {
     "verifiers": VERIFIERS,
 }
 """The environments of this package; each `kind.py` imports nothing heavy."""
+_REGISTERED: dict[str, EnvironmentKind] = {}
+
+
+def register_environment(kind: EnvironmentKind) -> None:
+    """Make an environment known under its name for the life of this process, for scripts and notebooks.
+
+    A run that was begun with it can be gone on with only where it is registered again, or installed. What was
+    registered under that name before is replaced.
+
+    Args:
+        kind: says what is known of it; `load` returns what makes it.
+
+    Raises:
+        ConfigError: the name belongs to this package, or it asks for worker processes.
+    """
+    if kind.name in BUILTIN:
+        taken = ", ".join(BUILTIN)
+        raise ConfigError(
+            f"environment name {kind.name!r} is taken. Allowed: any but {taken}. Next: rename it"
+        )
+    if kind.workers:
+        raise ConfigError(
+            f"environment {kind.name!r} is registered by a program and asks for worker processes, which "
+            f"would not find it. Allowed: workers=False, or a package with the entry-point group {GROUP!r}. "
+            "Next: see docs/environments.md"
+        )
+    _REGISTERED[kind.name] = kind
 
 
 def environment_names() -> list[str]:
     """Return the names of all registered environments, sorted; nothing of them is imported."""
-    return sorted({*BUILTIN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*BUILTIN, *_REGISTERED, *(point.name for point in entry_points(group=GROUP))})
 
 
 def environment_kind(name: str) -> EnvironmentKind:
@@ -55,8 +83,9 @@ def environment_kind(name: str) -> EnvironmentKind:
     Raises:
         EnvironmentMissingError: no installed package registers the name, or its package cannot be imported.
     """
-    if name in BUILTIN:
-        return BUILTIN[name]
+    known = {**_REGISTERED, **BUILTIN}
+    if name in known:
+        return known[name]
     for point in entry_points(group=GROUP, name=name):
         return _registered(point)
     raise EnvironmentMissingError(

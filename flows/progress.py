@@ -62,7 +62,7 @@ def recorded(session: Session, done: RunStatus = "done") -> Iterator[None]:
     """Record in the store how the run ended, `done` being its status when the `with` block was completed."""
     try:
         yield
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         session.finish("interrupted")
         raise
     except Exception:

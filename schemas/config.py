@@ -217,6 +217,11 @@ class RewardConfig(Section):
     source: Literal["environment", "self", "mixed"] = Field(
         "environment", description="The environment's reward, the policy's own judgement, or both."
     )
+    function: str = Field(
+        "",
+        description="Replaces the environment's returns: `package.module:name` of a function, see "
+        "docs/python.md; empty keeps them.",
+    )
     self_weight: Share = Field(0.5, description="`mixed`: share of the self-judgement in the return.")
     contexts: int = Field(4, ge=2, description="Judgements per episode, each under other retrieved skills.")
     verdict: Literal["gap", "teacher"] = Field(

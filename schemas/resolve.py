@@ -97,14 +97,16 @@ def resolve(
     file: Path | None = None,
     overrides: Sequence[str] = (),
     environments: Worlds | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """Return what defaults, environment, method, file and command line give, in rising precedence.
+    """Return what defaults, environment, method, file, values and command line give, in rising precedence.
 
     Args:
         methods: settings by dotted path, for each known method.
         file: a YAML or TOML file with some of the settings, or None.
         overrides: `path=value` texts as given to `--set`.
         environments: the known ones by name; None takes any name and any option.
+        values: settings that a program gives, nested or by dotted path.
 
     Raises:
         ConfigError: something is wrong; the message lists every fault with what is allowed.
@@ -112,6 +114,7 @@ def resolve(
     above = _Layers()
     if file is not None:
         above.put(_read_file(file, above.faults), f"from {file}")
+    above.put(flatten(values or {}), "from the program")
     for text in overrides:
         above.put(_read_override(text, above.faults), "from the command line")
     layers = _Layers(faults=above.faults)

@@ -11,6 +11,7 @@ import numpy as np
 from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
 from sdar.rl.advantages import FLAT
+from sdar.rl.rewards import reward_read, rewarded
 from sdar.rl.trust import FOLLOWED
 from sdar.schemas.config import RolloutConfig, RunConfig
 from sdar.schemas.lineage import Summary
@@ -121,7 +122,8 @@ def _play_groups(
 ) -> list[list[Episode]]:
     config, policy = inputs.config, inputs.policy()
     assignments = assign(tasks, size, inputs.seed, first, played, _blocks(inputs, tasks))
-    episodes = play(config, policy, assignments, config.rollout.temperature)
+    played_now = play(config, policy, assignments, config.rollout.temperature)
+    episodes = rewarded(config.reward.function, played_now, {task.id: task for task in tasks})
     return [episodes[start : start + size] for start in range(0, len(episodes), size)]
 
 
@@ -200,8 +202,8 @@ def run(inputs: StageInputs) -> StageOutput:
     return StageOutput(kind="episodes", rows={"task": unique, "episode": episodes}, summary=summary)
 
 
-def _skills_read(config: RunConfig) -> dict[str, str]:
-    return skills_read(config) if config.rollout.with_skills else {}
+def _read_besides(config: RunConfig) -> dict[str, str]:
+    return {**(skills_read(config) if config.rollout.with_skills else {}), **reward_read(config)}
 
 
-STAGE = Stage("collect", 2, ("env", "rollout", "policy.max_tokens", "seed"), run, fingerprint=_skills_read)
+STAGE = Stage("collect", 2, ("env", "rollout", "policy.max_tokens", "seed"), run, fingerprint=_read_besides)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sdar.policy.model import Policy
+from sdar.rl.rewards import reward_read, rewarded
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode, PanelResult, TaskSpec
@@ -55,7 +56,8 @@ def panel_result(
 
 def _evaluate(inputs: StageInputs, blocks: dict[str, str], *, with_skills: bool) -> StageOutput:
     panel = inputs.store.tasks(inputs.artifacts["panel"])
-    episodes = play_panel(inputs.config, inputs.policy(), panel, blocks)
+    played = play_panel(inputs.config, inputs.policy(), panel, blocks)
+    episodes = rewarded(inputs.config.reward.function, played, {task.id: task for task in panel})
     record = inputs.store.policy(inputs.artifacts["policy"])
     result = panel_result(episodes, inputs.artifacts["panel"], record.id, with_skills=with_skills)
     return StageOutput(
@@ -85,9 +87,13 @@ def run_with_skills(inputs: StageInputs) -> StageOutput:
     return _evaluate(inputs, blocks, with_skills=True)
 
 
-def _also_read(config: RunConfig) -> dict[str, str]:
+def _played(config: RunConfig) -> dict[str, str]:
+    return {**engine_read(config), **reward_read(config)}
+
+
+def _played_and_told(config: RunConfig) -> dict[str, str]:
     skills = skills_read(config) if config.evaluation.prompt == "skills" else {}
-    return {**skills, **engine_read(config)}
+    return {**skills, **_played(config)}
 
 
 READS = (
@@ -98,7 +104,7 @@ READS = (
     "rollout.history_length",
     "policy.max_tokens",
 )
-STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_also_read)
+STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_played_and_told)
 WITH_SKILLS = Stage(
-    "evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False, fingerprint=engine_read
+    "evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False, fingerprint=_played
 )

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from sdar.envs.workers import use_workers
+from sdar.rl.rewards import check_reward
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
@@ -115,6 +116,7 @@ class Session:
         history = read_history(store, record)
         config = history.configs[0]
         check_engine(config)
+        check_reward(config)  # a missing one is told before the run begins
         store.begin_run(record)
         use_threads(config)
         use_workers(config.workers)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BASE = "base"
 """Role under which the files of an adapter name those of its base model."""
+LATER = ("reward.function",)
+"""Texts that became settings when there were stores already: empty ones are left out of stage keys."""
 SOURCE = "_source"
 """Key of a stage run's summary under which the hash of the stage's source is kept; not part of its key."""
 
@@ -122,6 +124,10 @@ class Stage:
 def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:
     """Return what the stage reads from outside the store: configuration by dotted path, and file hashes."""
     values: dict[str, Any] = config.model_dump(mode="json")
+    for path in LATER:
+        section, _, name = path.partition(".")
+        if not values[section][name]:
+            del values[section][name]
     found: dict[str, Any] = dict(stage.fingerprint(config)) if stage.fingerprint else {}
     for path in stage.reads:
         value: Any = values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -58,13 +58,15 @@ def overrides(
     return [f"{path}={value}" for path, value in short.items() if value is not None] + list(settings or ())
 
 
-def configuration(file: Path | None, texts: Sequence[str]) -> Resolved:
-    """Return the configuration that a file and `path=value` texts give; see `resolve` for the errors."""
+def configuration(
+    file: Path | None, texts: Sequence[str], values: Mapping[str, Any] | None = None
+) -> Resolved:
+    """Return the configuration that a file, values and `path=value` texts give; errors: see `resolve`."""
     from sdar.envs.registry import KINDS
     from sdar.rl.methods import METHODS
 
     known: dict[str, dict[str, Any]] = {name: dict(method.settings) for name, method in METHODS.items()}
-    return resolve(known, file, texts, KINDS)
+    return resolve(known, file, texts, KINDS, values)
 
 
 def resume_command(run_id: str, store: Path) -> str:

@@ -97,3 +97,15 @@ def test_files_outside_the_store_are_part_of_the_key(stage: str, policy_path: Pa
     changed = {"bootstrap": policy / "tokenizer.json", "bank": next(bank.glob("*/SKILL.md"))}[stage]
     changed.write_text(changed.read_text() + "more\n")
     assert read_fields(config, STAGES[stage]) != before
+
+
+def test_settings_that_came_later_leave_the_keys_of_older_stores_alone(policy_path: Path) -> None:
+    update = STAGES["update"]
+    assert "function" not in read_fields(small_config(policy_path), update)["reward"]
+    given = small_config(policy_path, {"reward": {"function": "json:dumps"}})
+    assert read_fields(given, update)["reward"]["function"] == "json:dumps"
+    for name in ("collect", "evaluate", "evaluate_with_skills"):
+        assert not any(
+            path.startswith("reward") for path in read_fields(small_config(policy_path), STAGES[name])
+        )
+        assert read_fields(given, STAGES[name])["reward.function"] == "json:dumps"
