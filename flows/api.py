@@ -81,14 +81,20 @@ def improve(
     settings = read_settings(config, rounds)
     from sdar.envs.registry import environment_factory
     from sdar.flows.progress import recorded
+    from sdar.flows.trackers.base import require_trackers, tracked
     from sdar.storage import open_store
     from sdar.tasks.session import Session, SystemClock
 
     environment_factory(settings.env.name)  # a missing package is told before anything starts
+    require_trackers(settings.logging)
     opened = open_store(store)
     with opened.writer("sdar.improve"):
         session = Session.start(opened, settings, None, SystemClock())
-        with recorded(session), _watch(settings, quiet=quiet) as watch:
+        with (
+            recorded(session),
+            _watch(settings, quiet=quiet) as shown,
+            tracked(session, shown) as watch,
+        ):
             _run(session, watch)
         assert session.verdict is not None  # the rounds end with one
         return Improvement(

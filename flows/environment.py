@@ -18,6 +18,8 @@ DEFAULTS = {
     # Torch's C++ part would report memory bindings and the like on the terminal.
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "DO_NOT_TRACK": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     # Errors are reported once, by sdar itself.

@@ -11,6 +11,8 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TextIO
@@ -45,6 +47,7 @@ def main() -> None:
     events, requests = _take_output(), SimpleQueue[str]()
     threading.Thread(target=_read_input, args=[requests], daemon=True).start()
 
+    from sdar.flows.trackers.base import tracking
     from sdar.storage.study import StudyStore
     from sdar.tasks.session import SystemClock
     from sdar.tasks.study import run_member
@@ -55,7 +58,8 @@ def main() -> None:
     assert study is not None  # the process that started this one has just recorded it
     pairs = {member.run_id: (arm, member) for arm, member in study.pairs()}
 
-    def watch(report: StageReport) -> None:
+    def watch(catch_up: Callable[[], None], report: StageReport) -> None:
+        catch_up()
         _tell(
             events,
             "stage",
@@ -69,7 +73,8 @@ def main() -> None:
     while True:
         arm, member = pairs[requests.get()]
         try:
-            run_member(store, arm, member, SystemClock(), watch)
+            with tracking(store, member.run_id, arm.run_config(member.seed)) as catch_up:
+                run_member(store, arm, member, SystemClock(), partial(watch, catch_up))
         except SdarError as error:
             _tell(events, "failed", error=str(error), code=error.exit_code)
         except Exception as error:

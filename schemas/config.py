@@ -333,6 +333,13 @@ class ChecksConfig(Section):
     )
 
 
+class LoggingConfig(Section):
+    """Where figures are written besides the store; local files only, see docs/logging.md."""
+
+    tensorboard: str = Field("", description="Folder for TensorBoard's event files; empty writes none.")
+    mlflow: str = Field("", description="Folder for MLflow's tracking store, an SQLite file; empty: none.")
+
+
 class RunConfig(Section):
     """Everything that determines a run."""
 
@@ -355,3 +362,4 @@ class RunConfig(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     stop: StopConfig = StopConfig()
     checks: ChecksConfig = ChecksConfig()
+    logging: LoggingConfig = LoggingConfig()

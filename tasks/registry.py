@@ -56,6 +56,8 @@ IRRELEVANT = {
     "policy.scorer": "what scores the teacher, not what the scores are beyond rounding",
     "policy.engine_memory": "how many episodes the engine holds at a time",
     "workers": "how many processes the world's episodes share",
+    "logging.tensorboard": "where figures are written besides; they are the same",
+    "logging.mlflow": "where figures are written besides; they are the same",
     "distill.every": "which rounds write skills; each one's result is the same",
     "distill.window": "which rounds' episodes are read; they are inputs of the stage",
     "evaluation.every": "which rounds have an evaluation; each one's result is the same",

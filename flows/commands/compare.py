@@ -142,6 +142,7 @@ def _defined(
     name: str | None,
 ) -> StudyRecord:
     from sdar.envs.registry import environment_factory
+    from sdar.flows.trackers.base import require_trackers
     from sdar.tasks.study import define_study, study_record
 
     definition = define_study(
@@ -155,6 +156,8 @@ def _defined(
     )
     for world in {arm.config["env"]["name"] for arm in definition.arms}:
         environment_factory(world)  # a missing package is told before anything starts
+    for arm in definition.arms:
+        require_trackers(arm.run_config(0).logging)
     return study_record(definition, name, datetime.now(UTC), shlex.join(["sdar", *sys.argv[1:]]))
 
 

@@ -29,6 +29,7 @@ from sdar.flows.display import Closing, close, open_watch
 from sdar.flows.improve import improve
 from sdar.flows.progress import Progress, accounted, recorded
 from sdar.flows.server import prefect_server, wait_until_ready
+from sdar.flows.trackers.base import require_trackers, tracked
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import ConfigError
 
@@ -72,6 +73,7 @@ def run(
         )
     settings = configuration(config, texts).config
     environment_factory(settings.env.name)  # a missing package is told before anything starts
+    require_trackers(settings.logging)
     progress = Progress(store)
     with accounted(progress):
         _run(progress, settings, resume, more, wait, as_json=json_)
@@ -89,7 +91,8 @@ def _run(
         with recorded(session):
             wait_until_ready(server)
             print(f"Prefect page: {server.page}", file=sys.stderr, flush=True)
-            with open_watch(session.config.stop.rounds, as_json=as_json) as watch:
+            rounds = session.config.stop.rounds
+            with open_watch(rounds, as_json=as_json) as shown, tracked(session, shown) as watch:
                 improve(session, watch, first)
         folder = session.best_policy_folder()
         world = session.config.env.name
