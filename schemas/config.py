@@ -324,7 +324,7 @@ class StopConfig(Section):
 
 
 class ChecksConfig(Section):
-    """Tolerances of the checks that every round must pass (algorithms, section 8)."""
+    """Tolerances of the checks that every round must pass."""
 
     logprob_tolerance: float = Field(
         1e-4,
