@@ -76,6 +76,20 @@ def connection(database: Path, *, read_only: bool, wait: float = WAIT) -> Iterat
             opened.close()
 
 
+def open_for_reading(database: Path, wait: float = WAIT) -> duckdb.DuckDBPyConnection:
+    """Open the database for reading and leave it open; use and close it with `PROCESS_LOCK` held only.
+
+    Args:
+        database: the `.duckdb` file.
+        wait: seconds to retry while another process holds the file.
+
+    Raises:
+        StoreBusyError: another process held the file for longer than `wait`.
+        IntegrityError: the file is damaged.
+    """
+    return _open(database, True, time.monotonic() + wait)
+
+
 def _open(database: Path, read_only: bool, deadline: float) -> duckdb.DuckDBPyConnection:
     while True:
         try:

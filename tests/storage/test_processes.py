@@ -229,3 +229,26 @@ def test_files_are_readable_for_older_clients(tmp_path):
             "SELECT tags FROM duckdb_databases() WHERE database_name = 'store'"
         ).fetchone()
     assert tags["storage_version"].startswith("v1.5")
+
+
+def test_a_writer_opens_the_database_once_for_all_it_reads(tmp_path, monkeypatch):
+    store, opened, connect = filled(tmp_path), [], duckdb.connect
+
+    def counting(*args, **kwargs):
+        opened.append(kwargs.get("read_only"))
+        return connect(*args, **kwargs)
+
+    monkeypatch.setattr(duckdb, "connect", counting)
+    with store.writer("test"):
+        assert store.run("r1").status == "running"
+        assert len(store.runs()) == 1
+        store.finish_run("r1", "failed")
+        assert store.run("r1").status == "failed"
+        # Meanwhile another process may read the file too.
+        with start(READ, tmp_path / "store.duckdb") as child:
+            assert child.stdin is not None
+            child.stdin.close()
+            assert child.wait() == 0
+    assert opened == [True, False, True]
+    store.runs()
+    assert opened == [True, False, True, True]
