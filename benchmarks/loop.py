@@ -17,7 +17,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,14 @@ import numpy as np
 import torch
 import transformers
 from _report import RESULTS, machine, save
-from numpy.typing import NDArray
+from sampling import RereadingSampler, play
 
 from sdar.envs.registry import environment_factory
 from sdar.policy.memory import TOKEN_BUDGETS
 from sdar.policy.model import Policy, load_policy
-from sdar.policy.sampler import SampledAction, TransformersSampler
+from sdar.policy.sampler import TransformersSampler
 from sdar.policy.scoring import Row, forward_rows
 from sdar.schemas.config import RunConfig
-from sdar.schemas.records import Episode
-from sdar.tasks.collect import limits
-from sdar.tasks.rollout import Assignment, roll_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,56 +103,6 @@ def expert_actions_per_second(config: RunConfig, seconds: float = 3.0) -> float:
                 break
         index += 1
     return taken / spent
-
-
-@dataclass(frozen=True)
-class RereadingSampler:
-    """The plain way: every turn starts a new cache and reads the whole conversation."""
-
-    policy: Policy
-    max_action_tokens: int
-    engine: str = "transformers"
-
-    def start(self, uniforms: NDArray[np.float64], temperature: float) -> RereadConversations:
-        """Start B conversations."""
-        return RereadConversations(
-            TransformersSampler(self.policy, self.max_action_tokens), uniforms, temperature
-        )
-
-
-class RereadConversations:
-    """Running conversations of a `RereadingSampler`."""
-
-    def __init__(
-        self, sampler: TransformersSampler, uniforms: NDArray[np.float64], temperature: float
-    ) -> None:
-        """Start with empty conversations."""
-        self._sampler, self._uniforms, self._temperature = sampler, uniforms, temperature
-        self._ids: list[list[int]] = [[] for _ in uniforms]
-        self._drawn = [0] * len(uniforms)
-
-    def act(self, rows: Sequence[int], new_ids: Sequence[Sequence[int]]) -> list[SampledAction]:
-        """Sample the next action of each row from all that was said so far."""
-        for row, ids in zip(rows, new_ids, strict=True):
-            self._ids[row] += ids
-        limit = self._sampler.max_action_tokens
-        draws = np.stack([self._uniforms[row][self._drawn[row] :][:limit] for row in rows])
-        fresh = self._sampler.start(draws, self._temperature)
-        actions = fresh.act(range(len(rows)), [self._ids[row] for row in rows])
-        for row, action in zip(rows, actions, strict=True):
-            self._ids[row] += action.ids
-            self._drawn[row] += len(action.ids)
-        return actions
-
-
-def play(config: RunConfig, sampler: TransformersSampler | RereadingSampler, count: int) -> list[Episode]:
-    """Play episodes of the first training tasks."""
-    factory = environment_factory(config.env.name)
-    tasks = factory(config.env).tasks(config.env.train_split)
-    assignments = [Assignment(tasks[i % len(tasks)], i, 0, seed=i) for i in range(count)]
-    return roll_out(
-        factory, config.env, sampler.policy.dialogue, sampler, assignments, limits(config, temperature=1.0)
-    )
 
 
 def score(policy: Policy, rows: Sequence[Row], budget: int) -> float:
