@@ -17,6 +17,7 @@ from sdar.envs.trip import kind as trip
 from sdar.envs.webshop import kind as webshop
 from sdar.schemas.config import EnvironmentConfig, RunConfig
 from sdar.schemas.errors import ConfigError, EnvironmentMissingError
+from sdar.schemas.near import did_you_mean
 from sdar.schemas.resolve import resolve
 
 __all__ = [
@@ -89,7 +90,8 @@ def environment_kind(name: str) -> EnvironmentKind:
     for point in entry_points(group=GROUP, name=name):
         return _registered(point)
     raise EnvironmentMissingError(
-        f"environment {name!r} is not installed; installed are: {', '.join(environment_names())}. "
+        f"environment {name!r} is not installed; installed are: {', '.join(environment_names())}."
+        f"{did_you_mean(name, environment_names())} "
         f"A package adds one through the entry-point group {GROUP!r}. See: sdar envs list"
     )
 

@@ -11,6 +11,7 @@ import typer
 from sdar.flows.commands.bootstrap import bootstrap
 from sdar.flows.commands.compare import compare
 from sdar.flows.commands.config import config_app, methods
+from sdar.flows.commands.doctor import doctor
 from sdar.flows.commands.envs import envs_app
 from sdar.flows.commands.episodes import episodes_app
 from sdar.flows.commands.evaluate import evaluate
@@ -25,6 +26,8 @@ from sdar.flows.commands.sql import sql
 from sdar.flows.commands.stage import stage
 from sdar.flows.commands.status import status
 from sdar.flows.commands.store import store_app
+from sdar.flows.commands.watch import watch
+from sdar.flows.completion import take_setting
 from sdar.flows.environment import prepare_environment
 from sdar.flows.failures import UnexpectedError, keep_traceback
 from sdar.flows.interrupts import Interrupted, interruptible
@@ -32,7 +35,6 @@ from sdar.schemas.errors import SdarError
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Agents that teach themselves, offline: rollouts, skills as teacher, GRPO, one local store.",
     epilog="Exit codes: 1 failed run, 2 wrong input, 3 environment missing, 4 store busy, 5 integrity, "
@@ -43,12 +45,14 @@ app.command()(serve)
 app.command()(compare)
 app.add_typer(runs_app, name="runs")
 app.command()(status)
+app.command()(watch)
 app.command()(report)
 app.command()(stage)
 app.command()(evaluate)
 app.command()(bootstrap)
 app.command()(methods)
 app.command()(sql)
+app.command()(doctor)
 app.add_typer(episodes_app, name="episodes")
 app.add_typer(policy_app, name="policy")
 app.add_typer(skills_app, name="skills")
@@ -71,6 +75,7 @@ def main() -> None:
 def execute(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; the code of each error is in `schemas.errors`."""
     prepare_environment()
+    take_setting(os.environ)
     try:
         with interruptible(lambda: None):
             app(with_latest(arguments), prog_name="sdar")

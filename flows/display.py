@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdar.flows.improve import Report, Row, Watch
+from sdar.flows.terminal import is_terminal
 from sdar.schemas.records import Verdict
 
 COLUMNS = {
@@ -125,7 +126,7 @@ def open_watch(rounds: int, *, as_json: bool = False, stream: TextIO | None = No
     if as_json:
         yield JsonLines(stream)
         return
-    if not stream.isatty():
+    if not is_terminal(stream):
         yield PlainLines(stream)
         return
     table = LiveTable(rounds)

@@ -12,6 +12,7 @@ from sdar.flows.study_pool import Event, Failure, Pool
 from sdar.flows.study_report import Reporter
 from sdar.flows.study_watch import StudyWatch
 from sdar.schemas.errors import ConfigError, InputError
+from sdar.schemas.near import did_you_mean
 from sdar.schemas.study import Member, StudyRecord
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def stored_study(store: StudyStore, name: str) -> StudyRecord:
     if found is None:
         names = ", ".join(study.name for study in studies) or "none"
         raise InputError(
-            f"the store {store.path} has no study {name!r}; it has: {names}. "
+            f"the store {store.path} has no study {name!r}; it has: {names}."
+            f"{did_you_mean(name, [study.name for study in studies])} "
             "Begin one, for instance with: sdar compare --methods grpo,sdar --seeds 0-4"
         )
     return found

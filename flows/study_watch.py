@@ -17,6 +17,7 @@ from rich.text import Text
 
 from sdar.flows.display import time_left, write_json
 from sdar.flows.study_pool import Event
+from sdar.flows.terminal import is_terminal
 from sdar.schemas.study import Member, StudyRecord
 
 _EVALUATIONS = ("evaluate", "evaluate_with_skills")
@@ -45,7 +46,7 @@ def open_study_watch(
     if as_json:
         yield JsonLines(stream)
         return
-    if not stream.isatty():
+    if not is_terminal(stream):
         yield PlainLines(stream, len(study.members), sum(m.run_id in done for m in study.members))
         return
     table = LiveTable(study, done)

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from sdar.policy.scoring import Row, forward_rows, log_distribution
 from sdar.schemas.config import WarmStartConfig
+from sdar.schemas.counting import count
 from sdar.schemas.errors import CheckFailedError
 
 
@@ -84,6 +85,7 @@ def warm_start(
         for optimiser in optimisers:
             optimiser.step(rate_share(step, settings.steps))
         report(WarmStartProgress(step + 1, settings.steps, loss))
+        count(step + 1, settings.steps, "steps")
     model.train(mode=False)
 
 

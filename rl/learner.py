@@ -28,6 +28,7 @@ from sdar.rl.divergences import needs_vocabulary
 from sdar.rl.losses import AggregationWeights, LossInputs, LossOutputs, sdar_loss
 from sdar.rl.masters import Masters, master_copies, trained_weights
 from sdar.schemas.config import SdarConfig, UpdateConfig
+from sdar.schemas.counting import count
 from sdar.schemas.records import UpdateReport
 
 
@@ -124,6 +125,7 @@ def optimise(
             weights.round_back()
         weights.clear()
         reports.append(_report(step, outputs, objective, float(norm) if finite else 0.0, skipped=not finite))
+        count(step + 1, len(batches), "steps")
     model.train(mode=False)
     return reports
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -19,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from sdar.schemas.config import EMBEDDERS, RunConfig
 from sdar.schemas.errors import ConfigError
+from sdar.schemas.near import nearest
 from sdar.schemas.world import OPTIONS, SCALAR, RawOption, World, Worlds, nested, option_value, spread
 
 Methods = Mapping[str, Mapping[str, Any]]
@@ -127,7 +127,7 @@ def resolve(
     if isinstance(name, str) and name in methods:
         layers.put(methods[name], f"from method {name}")
     else:
-        near = _near(str(name), list(methods))
+        near = nearest(str(name), list(methods))
         origin = above.origins.get("method", "")
         layers.faults.append(Fault("method", repr(name), ", ".join(methods), origin, near))
     layers.values |= above.values
@@ -164,6 +164,14 @@ def settings() -> list[Setting]:
     return [
         Setting(path, _allowed(info), info.default, info.description or "") for path, info in _PATHS.items()
     ]
+
+
+def choices(path: str) -> list[str]:
+    """Return the values of a setting that have a name of their own; nothing for a number or any text."""
+    info = _PATHS[path]
+    if info.annotation is bool:
+        return ["true", "false"]
+    return _choices(info) or list(_FOLDERS.get(path, ()))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -203,7 +211,7 @@ def _world(above: _Layers, environments: Worlds | None) -> World | None:
         return None
     if name in environments:
         return environments[name]
-    near = _near(name, list(environments))
+    near = nearest(name, list(environments))
     above.faults.append(Fault(_NAME, repr(name), ", ".join(environments), above.origins.get(_NAME, ""), near))
     return None
 
@@ -231,7 +239,7 @@ def _take_options(layers: _Layers, world: World | None) -> list[Fault]:
         name, value, origin = path.removeprefix(f"{OPTIONS}."), layers.values.pop(path), layers.origins[path]
         if world is not None and name not in world.options:
             allowed = ", ".join(f"{OPTIONS}.{each}" for each in world.options)
-            near = _near(name, list(world.options))
+            near = nearest(name, list(world.options))
             faults.append(
                 Fault(
                     path,
@@ -280,7 +288,7 @@ def _invalid(detail: Any, origins: Mapping[str, str]) -> Fault:
     path = ".".join(str(part) for part in detail["loc"])
     info = _PATHS.get(path)
     found = detail["input"]
-    near = _near(str(found), _choices(info)) if info else ""
+    near = nearest(str(found), _choices(info)) if info else ""
     allowed = _allowed(info) if info else detail["msg"]
     return Fault(path, repr(found), allowed, origins.get(path, ""), near)
 
@@ -291,7 +299,7 @@ def _unknown(path: str, value: Any, origin: str) -> Fault:
         return Fault(path, repr(value), f"a section with the settings {names}", origin)
     section = path.rpartition(".")[0]
     siblings = [known for known in _PATHS if known.rpartition(".")[0] == section]
-    near = _near(path, siblings) or _near(path, list(_PATHS)) or _same_name(path)
+    near = nearest(path, siblings) or nearest(path, list(_PATHS)) or _same_name(path)
     top = sorted({known.partition(".")[0] for known in _PATHS})
     within = ", ".join(siblings if section in _SECTIONS else top)
     return Fault(path, "an unknown setting", within, origin, near)
@@ -300,10 +308,6 @@ def _unknown(path: str, value: Any, origin: str) -> Fault:
 def _same_name(path: str) -> str:
     name = path.rpartition(".")[2]
     return next((known for known in _PATHS if known.rpartition(".")[2] == name), "")
-
-
-def _near(word: str, words: list[str]) -> str:
-    return next(iter(get_close_matches(word, words, n=1, cutoff=0.7)), "")
 
 
 def _choices(info: FieldInfo) -> list[str]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sdar.schemas.errors import InputError
+from sdar.schemas.near import did_you_mean
 from sdar.skills.companions import Beside, Companion, place_companions
 from sdar.skills.files import FILE_NAME, SkillFile, read_file, refusal
 from sdar.skills.markdown import name_fault
@@ -40,7 +41,8 @@ def existing_file(bank: Path, name: str) -> Path:
     if not path.is_file():
         names = [found.parent.name for found in sorted(bank.glob(f"[!._]*/{FILE_NAME}"))]
         there = f"there are: {', '.join(names)}" if names else "it is empty"
-        raise InputError(f"no skill {name!r} in {bank}; {there}. See `sdar skills list`.")
+        near = did_you_mean(name, names)
+        raise InputError(f"no skill {name!r} in {bank}; {there}.{near} See `sdar skills list`.")
     return path
 
 

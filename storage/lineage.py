@@ -10,6 +10,7 @@ import duckdb
 
 from sdar.schemas.errors import InputError, IntegrityError
 from sdar.schemas.lineage import Artifact, RunRecord, RunStatus, StageRun
+from sdar.schemas.near import did_you_mean
 from sdar.storage.identity import Rows
 from sdar.storage.rows import ROW_NAMES, insert_rows, to_json
 
@@ -53,7 +54,8 @@ def select_run(connection: Connection, run_id: str) -> RunRecord:
         if run.id == run_id:
             return run
     known = ", ".join(run.id for run in runs[-5:]) or "none yet"
-    raise InputError(f"no run {run_id!r} in this store; the latest are: {known}. See `sdar runs`.")
+    near = did_you_mean(run_id, [run.id for run in runs])
+    raise InputError(f"no run {run_id!r} in this store; the latest are: {known}.{near} See `sdar runs`.")
 
 
 def select_stage_runs(connection: Connection, run_id: str) -> list[StageRun]:

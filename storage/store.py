@@ -33,7 +33,7 @@ from sdar.schemas.records import (
 from sdar.storage import blobs, lineage, prune, snapshot
 from sdar.storage.database import PROCESS_LOCK, connection, open_for_reading, user_errors
 from sdar.storage.identity import artifact_id
-from sdar.storage.lock import writer_lock
+from sdar.storage.lock import Owner, owner, writer_lock
 from sdar.storage.migrate import CURRENT_VERSION, migrate, refuse_newer, schema_version
 from sdar.storage.rows import select_rows
 from sdar.storage.sql import read_query
@@ -365,6 +365,15 @@ class Store:
         prune.remove_blobs(self._blobs, report)
         return report
 
+    def owner(self) -> Owner | None:
+        """Return which process writes to the store, or None where none does."""
+        return owner(self.path / "store.lock")
+
+    def published(self) -> tuple[int, int]:
+        """Return what changes whenever `query` would read something new."""
+        status = (self._snapshot if self._snapshot.exists() else self._database).stat()
+        return status.st_size, status.st_mtime_ns
+
     def export(self, folder: Path) -> Manifest:
         """Write the latest published state as Parquet and blobs into a new folder; see `export_store`."""
         self._publisher.flush()
@@ -381,10 +390,10 @@ class Store:
         with PROCESS_LOCK:
             return read_query(self._database, sql)
 
-    def verify(self) -> list[str]:
-        """Return one sentence for every fault: all hashes computed again, all references followed."""
+    def verify(self, *, quick: bool = False) -> list[str]:
+        """Return one sentence for every fault; all hashes are computed again unless it has to be `quick`."""
         with self._reading() as opened:
-            return faults(opened, self._blobs)
+            return faults(opened, self._blobs, quick=quick)
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -26,17 +26,19 @@ _DANGLING = """
         WHERE parent NOT IN (SELECT id FROM run)"""
 
 
-def faults(connection: duckdb.DuckDBPyConnection, blobs: Path) -> list[str]:
+def faults(connection: duckdb.DuckDBPyConnection, blobs: Path, *, quick: bool = False) -> list[str]:
     """Return one sentence for everything in the store that is damaged or missing.
 
     Args:
         connection: an open connection to the database.
         blobs: the folder of blobs.
+        quick: only follow references, and compute no hash again.
     """
     found = list(_missing_blobs(connection, blobs))
-    for artifact in select_artifacts(connection):
-        found += _artifact_faults(connection, artifact)
-    found += list(_blob_faults(blobs))
+    if not quick:
+        for artifact in select_artifacts(connection):
+            found += _artifact_faults(connection, artifact)
+        found += list(_blob_faults(blobs))
     for table, place, role, target in connection.execute(_DANGLING).fetchall():
         found.append(f"{table} {place} names {role} {target}, which is not in the store.")
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import ConfigError, InputError, SdarError
 from sdar.schemas.lineage import RunRecord, StageRun
+from sdar.schemas.near import did_you_mean
 from sdar.storage import Store
 from sdar.storage.migrate import CURRENT_VERSION
 from sdar.tasks.branches import History, begin_branch, files_there
@@ -133,7 +134,8 @@ def check_place(config: RunConfig, place: Place) -> None:
     allowed = [*plan(config, number), *(extra for extra in EXTRA if extra not in plan(config, number))]
     if stage not in allowed:
         raise ConfigError(
-            f"round {number} has no stage {stage!r}; allowed: {', '.join(allowed)}. "
+            f"round {number} has no stage {stage!r}; allowed: {', '.join(allowed)}."
+            f"{did_you_mean(stage, allowed)} "
             "`sdar status` lists what each round has."
         )
 

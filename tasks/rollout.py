@@ -19,6 +19,7 @@ from sdar.policy.dialogue import Dialogue
 from sdar.policy.rows import window_start
 from sdar.policy.sampler import SampledAction, Sampler, StreamingSampler
 from sdar.schemas.config import EnvironmentConfig
+from sdar.schemas.counting import count
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.keys import content_hash
 from sdar.schemas.records import Episode, StopReason, TaskSpec, Turn
@@ -114,6 +115,7 @@ def roll_out(
             _advance(episode, action, answer, result, dialogue, limits)
         asked = [i for i, _ in ready if playing[i].stop is None]
         waiting += len(asked) - len(ready)
+        count(len(playing) - waiting, len(playing), "episodes")
     return [_finish(episode, sampler.engine, limits) for episode in playing]
 
 

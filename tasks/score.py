@@ -23,6 +23,7 @@ from sdar.rl.checks import (
 )
 from sdar.rl.divergences import needs_vocabulary
 from sdar.schemas.config import RunConfig, TeacherWeights
+from sdar.schemas.counting import count
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TeacherContext, TokenScores
 from sdar.tasks.engine import VLLM
@@ -86,6 +87,7 @@ def score_rows(
         for packed in forward_rows(policy.model, [rows[index] for index in rest], tokens):
             found = _packed_scores(policy, packed, temperature, keep_hidden=keep_hidden)
             scores.update((rest[place], score) for place, score in zip(packed.rows, found, strict=True))
+            count(len(scores), len(rows), "rows")
 
     with torch.inference_mode():
         budget.fit(score_rest, [len(row.token_ids) for row in rows])

@@ -22,6 +22,7 @@ from sdar.schemas.keys import stage_key
 from sdar.schemas.lineage import Artifact, RunRecord, RunStatus, StageRun, Summary
 from sdar.schemas.records import Verdict
 from sdar.storage import Store
+from sdar.storage.news import News, told
 from sdar.tasks.branches import History, files_there, new_run, read_history
 from sdar.tasks.engine import check_engine
 from sdar.tasks.registry import STAGES, Place, input_places, plan, policy_place
@@ -266,7 +267,10 @@ class Session:
 
     def _compute(self, stage_run: StageRun, began: float) -> Artifact:
         spec = STAGES[stage_run.stage]
-        with tempfile.TemporaryDirectory(prefix=f"sdar-{spec.name}-") as scratch:
+        with (
+            told(self.store.path, self._news(stage_run)),
+            tempfile.TemporaryDirectory(prefix=f"sdar-{spec.name}-") as scratch,
+        ):
             output = spec.run(self._stage_inputs(stage_run, Path(scratch)))
             summary: Summary = {**output.summary, SOURCE: source_hash(spec)}
             finished = self._finished(stage_run, began, summary)
@@ -275,6 +279,16 @@ class Session:
         stored = finished.model_copy(update={"artifact_id": artifact.id, "status": "done"})
         self.done[stage_run.round, stage_run.stage] = stored
         return artifact
+
+    def _news(self, stage_run: StageRun) -> News:
+        return News(
+            run_id=self.run_id,
+            round=stage_run.round,
+            rounds=self.config.stop.rounds,
+            stage=stage_run.stage,
+            plan=self.plan(stage_run.round),
+            began=stage_run.started,
+        )
 
     def _verdict(self, artifact: Artifact, round: int) -> Verdict:
         verdict = self.store.verdicts(artifact.id)[0]

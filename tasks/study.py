@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from sdar.rl.methods import METHODS
 from sdar.schemas.errors import ConfigError
 from sdar.schemas.keys import content_hash
 from sdar.schemas.lineage import RunRecord
+from sdar.schemas.near import nearest
 from sdar.schemas.resolve import ConfigFaultsError, Fault, flatten, resolve
 from sdar.schemas.study import Arm, Member, StudyDefinition, StudyRecord
 from sdar.storage.study import StudyStore
@@ -255,7 +255,7 @@ def _arm(
     faults: list[Fault],
 ) -> Arm | None:
     if method not in METHODS:
-        near = next(iter(get_close_matches(method, METHODS, n=1, cutoff=0.7)), "")
+        near = nearest(method, METHODS)
         faults.append(Fault("--methods", repr(method), ", ".join(METHODS), near=near))
         method = next(iter(METHODS))  # what else is wrong is reported at once
     own = METHODS[method].settings

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdar.flows import completion
 from sdar.flows.commands.options import FileOption, SetOption, configuration, overrides
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import ConfigError, InputError
+from sdar.schemas.near import did_you_mean
 
 if TYPE_CHECKING:
     from sdar.envs.base import Environment
     from sdar.schemas.records import TaskSpec
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="See `sdar envs list`.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="See `sdar envs list`.", autocompletion=completion.environments)
+]
 
 
 def play(
@@ -55,7 +59,8 @@ def find_task(world: Environment, split: str, wanted: str) -> TaskSpec:
     """
     splits = list(world.splits())
     if split not in splits:
-        raise InputError(f"{world.name} has no split {split!r}; allowed: --split {', '.join(splits)}")
+        near = did_you_mean(split, splits)
+        raise InputError(f"{world.name} has no split {split!r}; allowed: --split {', '.join(splits)}.{near}")
     tasks = list(world.tasks(split))
     if wanted.isdecimal() and int(wanted) < len(tasks):
         return tasks[int(wanted)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sdar.flows import completion
 from sdar.schemas.errors import InputError
 from sdar.schemas.lineage import RunRecord
 from sdar.schemas.resolve import Resolved, resolve
@@ -23,14 +24,27 @@ StoreOption = Annotated[Path, typer.Option("--store", envvar="SDAR_STORE", help=
 FileOption = Annotated[Path | None, typer.Option("--config", help="YAML or TOML file with settings.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="One setting, see `sdar config schema`. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="One setting, see `sdar config schema`. Repeatable.",
+        autocompletion=completion.settings,
+    ),
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Short for --set seed=N.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", help="Short for --set stop.rounds=N.")]
-MethodOption = Annotated[str | None, typer.Option("--method", help="Short for --set method=NAME.")]
+MethodOption = Annotated[
+    str | None,
+    typer.Option("--method", help="Short for --set method=NAME.", autocompletion=completion.methods),
+]
 EnvOption = Annotated[
     str | None,
-    typer.Option("--env", metavar="NAME", help="Short for --set env.name=NAME, see `sdar envs list`."),
+    typer.Option(
+        "--env",
+        metavar="NAME",
+        help="Short for --set env.name=NAME, see `sdar envs list`.",
+        autocompletion=completion.environments,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 Format = Literal["table", "csv", "json", "parquet"]
@@ -42,7 +56,13 @@ WaitOption = Annotated[
     float, typer.Option("--wait", min=0.0, metavar="SECONDS", help="Wait so long for another writer to end.")
 ]
 RunOption = Annotated[
-    str | None, typer.Option("--run", metavar="ID", help="Which run; by default the latest one.")
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="ID",
+        help="Which run; by default the latest one.",
+        autocompletion=completion.runs,
+    ),
 ]
 
 

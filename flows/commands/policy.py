@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sdar.flows import completion
 from sdar.flows.commands.options import (
     LATEST,
     STORE,
@@ -117,7 +118,11 @@ def export_policy(
     folder: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="New or empty folder.")],
     policy: Annotated[
         str,
-        typer.Argument(metavar="[POLICY]", help="`best` by the panel, `last`, or the beginning of an id."),
+        typer.Argument(
+            metavar="[POLICY]",
+            help="`best` by the panel, `last`, or the beginning of an id.",
+            autocompletion=completion.policies,
+        ),
     ] = "best",
     run: RunOption = None,
     store: StoreOption = STORE,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdar.envs.registry import environment_factory
+from sdar.flows import completion
 from sdar.flows.commands.options import (
     LATEST,
     STORE,
@@ -47,7 +48,13 @@ def run(
     env: EnvOption = None,
     store: StoreOption = STORE,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="[RUN]", help="Go on with a run, by default the latest.")
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="[RUN]",
+            help="Go on with a run, by default the latest.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     more: Annotated[
         int | None,

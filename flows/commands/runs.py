@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from sdar.flows import completion
 from sdar.flows.commands.options import (
     STORE,
     JsonOption,
@@ -50,8 +51,12 @@ def runs(context: typer.Context, store: StoreOption = STORE, json_: JsonOption =
 
 @runs_app.command()
 def compare(
-    before: Annotated[str, typer.Argument(help="Id of the run to compare with.")],
-    after: Annotated[str, typer.Argument(help="Id of the run that is compared.")],
+    before: Annotated[
+        str, typer.Argument(help="Id of the run to compare with.", autocompletion=completion.runs)
+    ],
+    after: Annotated[
+        str, typer.Argument(help="Id of the run that is compared.", autocompletion=completion.runs)
+    ],
     at: Annotated[
         Literal["last", "best"],
         typer.Option("--at", help="Which evaluations; the best of many is flattered by chance."),

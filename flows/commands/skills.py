@@ -24,6 +24,7 @@ from sdar.flows.commands.skills_search import search
 from sdar.flows.commands.skills_stats import stats
 from sdar.flows.output import aligned, print_json
 from sdar.schemas.errors import InputError
+from sdar.schemas.near import did_you_mean
 
 if TYPE_CHECKING:
     from sdar.skills.companions import Companion
@@ -73,8 +74,9 @@ def show(
     found, gone = bank_skills(chosen, retired=True), bank_retirements(chosen)
     skill = next((each for each in found if each.name == name), None)
     if skill is None:
-        names = ", ".join(each.name for each in found)
-        raise InputError(f"no skill {name!r}; there are: {names}. See `sdar skills list`.")
+        names = [each.name for each in found]
+        near = did_you_mean(name, names)
+        raise InputError(f"no skill {name!r}; there are: {', '.join(names)}.{near} See `sdar skills list`.")
     files = [_file_facts(each) for each in bank_companions(chosen, name)]
     if json_:
         print_json({**skill.model_dump(mode="json"), "retired": gone.get(name), "files": files})

@@ -12,6 +12,7 @@ from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOp
 from sdar.flows.commands.skills_bank import BankOption, bank_folder, own_bank, settings
 from sdar.flows.output import print_json
 from sdar.schemas.errors import InputError
+from sdar.schemas.near import did_you_mean
 
 
 def import_(
@@ -63,7 +64,8 @@ def export(
     files = load_files(bank_folder(settings(bank, config, env, set_)))
     unknown = sorted(set(names or ()) - {file.skill.name for file in files})
     if unknown:
-        raise InputError(f"no skill {', '.join(unknown)} in the bank. See `sdar skills list`.")
+        near = did_you_mean(unknown[0], [file.skill.name for file in files])
+        raise InputError(f"no skill {', '.join(unknown)} in the bank.{near} See `sdar skills list`.")
     chosen = [file for file in files if not names or file.skill.name in names]
     export_skills(chosen, out)
     if json_:

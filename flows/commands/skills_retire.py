@@ -24,6 +24,7 @@ from sdar.flows.commands.skills_bank import BankOption, own_bank, settings
 from sdar.flows.commands.stage import stage
 from sdar.flows.output import print_json
 from sdar.schemas.errors import InputError
+from sdar.schemas.near import did_you_mean
 
 if TYPE_CHECKING:
     from sdar.schemas.config import DistillConfig
@@ -144,6 +145,7 @@ def _changes(config: DistillConfig, bank: _Bank, name: str, reason: str | None) 
     if name not in bank.skills:
         raise InputError(
             f"no skill {name!r} in the bank of round {bank.round}; there are: {', '.join(bank.skills)}."
+            f"{did_you_mean(name, bank.skills)}"
         )
     reasons, spared = retired_by_hand(config.retire), [each for each in names(config.restore) if each != name]
     if reason is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sdar.flows import completion
 from sdar.flows.commands.options import (
     STORE,
     JsonOption,
@@ -59,7 +60,12 @@ def stage(
     round_: Annotated[int, typer.Option("--round", min=0, help="Its round.")],
     from_run: Annotated[
         str | None,
-        typer.Option("--from-run", metavar="ID", help="Whose artifacts; by default the latest run."),
+        typer.Option(
+            "--from-run",
+            metavar="ID",
+            help="Whose artifacts; by default the latest run.",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     set_: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Compute it even if its result is stored.")] = False,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from sdar.flows import completion
 from sdar.flows.commands.options import (
     STORE,
     JsonOption,
@@ -100,7 +101,9 @@ def _pruned(report: PruneReport) -> Sequence[str]:
 
 @store_app.command()
 def pin(
-    policy: Annotated[str, typer.Argument(help="Id of a policy, or its beginning.")],
+    policy: Annotated[
+        str, typer.Argument(help="Id of a policy, or its beginning.", autocompletion=completion.policies)
+    ],
     note: Annotated[str, typer.Option("--note", help="Why it is kept.")] = "",
     wait: WaitOption = 0.0,
     store: StoreOption = STORE,
@@ -114,7 +117,9 @@ def pin(
 
 @store_app.command()
 def unpin(
-    policy: Annotated[str, typer.Argument(help="Id of a policy, or its beginning.")],
+    policy: Annotated[
+        str, typer.Argument(help="Id of a policy, or its beginning.", autocompletion=completion.policies)
+    ],
     wait: WaitOption = 0.0,
     store: StoreOption = STORE,
 ) -> None:

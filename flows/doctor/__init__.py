@@ -1,0 +1,1 @@
+"""What `sdar doctor` looks at: plain functions that say what they found and how to mend it."""
