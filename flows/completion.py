@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import wraps
 from pathlib import Path
+from textwrap import shorten
 
 import typer
 
@@ -19,6 +20,7 @@ Completer = Callable[[typer.Context, str], list[Offer]]
 
 WORDS, INDEX, VARIABLE = "COMP_WORDS", "COMP_CWORD", "_SDAR_COMPLETE"
 _SETTING = "_SDAR_COMPLETE_SETTING"
+_MEANING = 70
 _SAMPLE = 50
 _RUNS = f"SELECT id, status || ', ' || method FROM run ORDER BY created DESC LIMIT {_SAMPLE}"
 _POLICIES = f"""
@@ -32,7 +34,9 @@ def silent(completer: Completer) -> Completer:
     @wraps(completer)
     def offers(ctx: typer.Context, incomplete: str) -> list[Offer]:
         try:
-            return [offer for offer in completer(ctx, incomplete) if offer[0].startswith(incomplete)]
+            offers = completer(ctx, incomplete)
+            # Typer breaks longer texts into lines, which the shells would take for further offers.
+            return [(word, shorten(meaning, _MEANING, placeholder="…")) for word, meaning in offers]
         except Exception:
             return []
 
@@ -48,6 +52,7 @@ def take_setting(environment: MutableMapping[str, str]) -> None:
     Args:
         environment: variables of the process; changed in place.
     """
+    environment.pop(_SETTING, None)
     if environment.get(VARIABLE) != "complete_bash":
         return
     parts = environment.get(WORDS, "").split("\n")[: int(environment.get(INDEX, "0")) + 1]

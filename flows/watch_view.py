@@ -70,7 +70,7 @@ def facts(scene: Scene) -> dict[str, Any]:
     run, news, owner = scene.run, scene.news, scene.owner
     return {
         "status": scene.status,
-        "store": scene.store,
+        "store": str(scene.store),
         "run": run.run_id if run else None,
         "environment": run.environment if run else None,
         "method": run.method if run else None,
@@ -129,7 +129,8 @@ def sentences(scene: Scene) -> Iterator[str]:
     if _broken(scene):
         yield f"Go on with it: {resume_command(run.run_id, scene.store)}"
     elif scene.status == "done":
-        yield f"Everything about it: sdar report --open --run {run.run_id} --store {shlex.quote(scene.store)}"
+        store = shlex.quote(str(scene.store))
+        yield f"Everything about it: sdar report --open --run {run.run_id} --store {store}"
 
 
 def duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sdar.schemas.errors import InputError
@@ -29,11 +30,7 @@ _VERDICT = """
     SELECT v.round, v.stop, v.reason, v.sentence, v.best_round, v.best_policy, v.best_success
     FROM stage_run s JOIN verdict v ON v.artifact_id = s.artifact_id
     WHERE s.run_id = {run} ORDER BY s.round DESC LIMIT 1"""
-_FIGURES = {
-    "evaluate": {"success": "success", "low": "low", "high": "high"},
-    "score": {"gap": "gap"},
-    "update": {"gate_mean": "gate_mean"},
-}
+_FIGURES = {"evaluate": ("success", "low", "high"), "score": ("gap",), "update": ("gate_mean",)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class Scene:
     anything was heard, None where nothing ever was; `others` are the runs that go on beside this one.
     """
 
-    store: str
+    store: Path
     status: Status
     owner: Owner | None
     run: Published | None = None
@@ -161,7 +158,7 @@ class Observer:
         now, (_, changed) = self.clock(), self.store.published()
         heard = max(changed / 1e9, told.at if told else 0.0)
         return Scene(
-            store=str(self.store.path),
+            store=self.store.path,
             status=status,
             owner=owner,
             run=run,
@@ -208,7 +205,7 @@ def _table(stages: Sequence[Row]) -> list[Row]:
         row = rows.setdefault(stage["round"], {"round": stage["round"], "seconds": 0.0})
         row["seconds"] += 0.0 if stage["reused_from"] else stage["seconds"]
         summary = json.loads(stage["summary"])
-        row |= {name: summary[key] for name, key in _FIGURES.get(stage["stage"], {}).items()}
+        row |= {name: summary[name] for name in _FIGURES.get(stage["stage"], ()) if name in summary}
     return list(rows.values())
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import SmallRun, learn, run_all, small_config, start
+from small_runs import LEARNING, SmallRun, learn, run_all, small_config, start
 
 from sdar.schemas.errors import CheckFailedError, InputError
 from sdar.schemas.lineage import StageRun
+from sdar.storage import news
+from sdar.storage.news import News
 from sdar.tasks import session as session_module
 from sdar.tasks.registry import STAGES, plan
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -178,3 +180,18 @@ def test_a_stage_that_fails_leaves_nothing(variants: Path, policy_path: Path) ->
     stored: list[StageRun] = store.stage_runs(session.run_id)
     assert "score" not in {run.stage for run in stored}
     assert store.verify() == []
+
+
+def test_stages_tell_how_far_they_are(
+    policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[News] = []
+    monkeypatch.setattr(news, "EVERY_S", 0.0)
+    monkeypatch.setattr(news, "_write", lambda _, each: heard.append(each))
+    run = learn(tmp_path, small_config(policy_path), 1)
+    units = {(each.stage, each.unit) for each in heard if each.unit}
+    assert units == {("collect", "episodes"), ("score", "rows"), ("update", "steps")}
+    ends = {each.stage: (each.done, each.total) for each in heard if each.unit}
+    assert ends == {"collect": (4, 4), "score": (4, 4), "update": (2, 2)}
+    assert {(each.run_id, each.rounds) for each in heard} == {(run.session.run_id, 2)}
+    assert [each.stage for each in heard if each.done == 0 and not each.unit][-4:] == list(LEARNING)
