@@ -120,7 +120,9 @@ def _values(path: str) -> Iterator[Offer]:
     if path in named:
         yield from named[path]()
         return
-    setting = next(each for each in settings() if each.path == path)
+    setting = next((each for each in settings() if each.path == path), None)
+    if setting is None:
+        return
     yield from ((value, setting.meaning) for value in choices(path))
     if not choices(path):
         yield str(setting.default), f"default; {setting.allowed}"

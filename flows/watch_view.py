@@ -27,8 +27,6 @@ _BAND = 30
 _AROUND = 12
 """Lines of a picture beside its table, so that the latest rounds stay in sight."""
 _STYLES = {"running": "green", "busy": "yellow", "done": "bold green"}
-
-
 _ENDS = {"done": "is done", "failed": "has failed", "interrupted": "was interrupted"}
 
 
