@@ -120,8 +120,9 @@ def sentences(scene: Scene) -> Iterator[str]:
         where = f" It was at {doing(scene)}." if scene.news else ""
         yield f"Run {run.run_id} was never ended, and its process has gone.{where}"
     elif scene.status == "busy":
-        state = "nothing is told of it" if run.status == "running" else f"it is {run.status}"
-        yield f"Run {run.run_id}: {state}; the store is held by {scene.owner}."
+        ended = _ENDS.get(run.status)
+        state = f"Run {run.run_id} {ended}" if ended else f"Nothing is told of run {run.run_id}"
+        yield f"{state}; the store is held by {scene.owner}."
     elif scene.ended:
         yield f"Run {run.run_id} {_ENDS[scene.status]}."
     if _broken(scene):
