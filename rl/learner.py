@@ -27,6 +27,7 @@ from sdar.policy.scoring import (
 from sdar.rl.divergences import needs_vocabulary
 from sdar.rl.losses import AggregationWeights, LossInputs, LossOutputs, sdar_loss
 from sdar.rl.masters import Masters, master_copies, trained_weights
+from sdar.rl.sharding import ALONE, Rank, clip_gradients, deal, from_all
 from sdar.schemas.config import SdarConfig, UpdateConfig
 from sdar.schemas.counting import count
 from sdar.schemas.records import UpdateReport
@@ -91,11 +92,13 @@ def optimise(
     batches: Sequence[NDArray[np.int64]],
     objective: Objective,
     budget: TokenBudget | None = None,
+    rank: Rank = ALONE,
 ) -> list[UpdateReport]:
     """Take one optimiser step per mini-batch, changing the model in place.
 
     A step whose gradient is not finite is skipped and reported as such. When memory runs out the gradients of
-    the mini-batch are computed anew in smaller passes.
+    the mini-batch are computed anew in smaller passes; not so on one of several ranks, whose passes would no
+    longer be as many as those of the others.
 
     Args:
         model: the live policy.
@@ -104,12 +107,14 @@ def optimise(
         batches: row indices of each mini-batch.
         objective: loss switches.
         budget: padded tokens of a pass; that of the device by default.
+        rank: which of several processes this is, with a model from `sdar.rl.sharding.shard`.
 
     Returns:
-        One report per mini-batch, over all its micro-batches.
+        One report per mini-batch, over all its micro-batches, the same on every rank.
 
     Raises:
         MemoryExceededError: one row alone does not fit into memory.
+        torch.OutOfMemoryError: a pass of one of several ranks does not.
     """
     budget = budget or TokenBudget(TOKEN_BUDGETS[model.device.type])
     weights = Masters(trained_weights(model), optimiser.param_groups[0]["params"])
@@ -117,8 +122,8 @@ def optimise(
     reports = []
     for step, batch in enumerate(batches):
         chosen = [rows[i] for i in batch]
-        outputs = _gradients(model, weights, chosen, objective, budget)
-        norm = torch.nn.utils.clip_grad_norm_(weights.masters, objective.update.max_gradient_norm)
+        outputs = _gradients(model, weights, chosen, objective, budget, rank)
+        norm = clip_gradients(weights.masters, objective.update.max_gradient_norm)
         finite = bool(torch.isfinite(norm))
         if finite:
             optimiser.step()
@@ -136,26 +141,54 @@ def _gradients(
     rows: Sequence[LearnerRow],
     objective: Objective,
     budget: TokenBudget,
+    rank: Rank,
 ) -> list[LossOutputs]:
     """Compute the gradients of a mini-batch, and again in smaller passes when memory runs out."""
 
     def attempt(tokens: int) -> list[LossOutputs]:
         weights.clear()  # of a pass that failed half-way
-        return _accumulate(model, weights, rows, objective, tokens)
+        return _accumulate(model, weights, rows, objective, tokens, rank)
 
+    if rank.count > 1:
+        return attempt(budget.tokens)
     return budget.fit(attempt, [len(row.row.token_ids) for row in rows])
 
 
 def _accumulate(
-    model: PreTrainedModel, weights: Masters, rows: Sequence[LearnerRow], objective: Objective, tokens: int
+    model: PreTrainedModel,
+    weights: Masters,
+    rows: Sequence[LearnerRow],
+    objective: Objective,
+    tokens: int,
+    rank: Rank,
 ) -> list[LossOutputs]:
     """Add up the gradients of a mini-batch over its micro-batches."""
     total = AggregationWeights(tokens=sum(len(row.row.positions) for row in rows), rows=len(rows))
-    outputs = []
-    for packed in forward_rows(model, [row.row for row in rows], tokens):
-        inputs = _flat_inputs(packed, [rows[i] for i in packed.rows])
-        outputs += _backward(model, weights, inputs, objective, total)
-    return outputs
+    outputs: list[LossOutputs] = []
+    for passed in deal([len(row.row.token_ids) for row in rows], tokens, rank):
+        mine = [rows[i] for i in passed] or [_nothing(rows[0])]
+        for packed in forward_rows(model, [row.row for row in mine], tokens):
+            inputs = _flat_inputs(packed, [mine[i] for i in packed.rows])
+            outputs += _backward(model, weights, inputs, objective, total)
+    return from_all(outputs, rank, _on_cpu)
+
+
+def _nothing(row: LearnerRow) -> LearnerRow:
+    """Return the first token of a row, which is not scored: a pass over it adds nothing to any sum."""
+    none = slice(0)
+    return replace(
+        row,
+        row=Row(row.row.token_ids[:1], row.row.positions[none]),
+        advantages=row.advantages[none],
+        logp_old=row.logp_old[none],
+        logp_teacher=row.logp_teacher[none],
+        logp_reference=None if row.logp_reference is None else row.logp_reference[none],
+        teacher_hidden=None if row.teacher_hidden is None else row.teacher_hidden[none],
+    )
+
+
+def _on_cpu(output: LossOutputs) -> LossOutputs:
+    return LossOutputs(**{name: value.cpu() for name, value in vars(output).items()})
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,10 @@ class PolicyConfig(Section):
         description="`starter` (shipped), `bootstrap` (warm-started anew), or a policy folder.",
     )
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
+    devices: Positive = Field(
+        1,
+        description="Update: processes that share it, each with a device of its own and a part of the model.",
+    )
     threads: int = Field(0, ge=0, description="Torch threads; 0 takes all cores.")
     max_tokens: Positive = Field(1024, description="Context window: longest row in tokens.")
     action_format: ActionFormat = Field(

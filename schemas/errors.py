@@ -59,3 +59,9 @@ class MemoryExceededError(SdarError, MemoryError):
     """The smallest piece of work does not fit into the memory of the device."""
 
     exit_code = 1
+
+
+class RankFailedError(SdarError, RuntimeError):
+    """One of the processes that share an update failed, or was ended from outside."""
+
+    exit_code = 1

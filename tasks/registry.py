@@ -50,6 +50,7 @@ STAGES: Mapping[str, Stage] = {
 
 IRRELEVANT = {
     "policy.device": "where the model runs, not what it computes beyond rounding",
+    "policy.devices": "how many processes share an update, not what it computes beyond rounding",
     "policy.threads": "how fast the model runs",
     "policy.gradient_checkpointing": "trades time for memory; the gradients are the same",
     "policy.token_budget": "how many rows share a pass, not what is computed beyond rounding",

@@ -25,6 +25,7 @@ from sdar.storage import Store
 from sdar.storage.news import News, told
 from sdar.tasks.branches import History, files_there, new_run, read_history
 from sdar.tasks.engine import check_engine
+from sdar.tasks.ranks import check_devices
 from sdar.tasks.registry import STAGES, Place, input_places, plan, policy_place
 from sdar.tasks.stage import (
     SOURCE,
@@ -118,6 +119,7 @@ class Session:
         config = history.configs[0]
         check_engine(config)
         check_reward(config)  # a missing one is told before the run begins
+        check_devices(config.policy)
         store.begin_run(record)
         use_threads(config)
         use_workers(config.workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from sdar.policy.adapter import (
 from sdar.policy.dialogue import Dialogue
 from sdar.policy.model import load_model, load_weights, policy_id, save_policy, save_weights
 from sdar.rl.masters import trained_weights
+from sdar.rl.sharding import placed_like
 from sdar.storage import read_references, write_references
 from sdar.tasks.score import EMA, teacher_policy
 from sdar.tasks.stage import BASE, StageInputs
@@ -49,22 +51,47 @@ class Trained:
 
 
 def trained_policy(inputs: StageInputs) -> Trained:
-    """Return a copy of the round's policy to be trained; with an adapter its other weights are frozen."""
-    policy, blob = inputs.policy(), inputs.blobs["policy"]
-    folder = inputs.folder("policy")
-    if has_adapter(folder):
-        base = read_references(folder).get(BASE, blob)
-        model = load_model(inputs.store.blob(base), inputs.config.policy.device)
-        adapter = trainable_adapter(model, folder)
-        trained = Trained(adapter.get_base_model(), policy.dialogue, adapter, base)
+    """Return a copy of the round's policy to be trained; with an adapter its other weights are frozen.
+
+    Where several processes train it, the copy is on the CPU and gets what they learnt on their devices.
+    """
+    settings, dialogue = inputs.config.policy, inputs.policy().dialogue
+    base = trained_base(inputs)
+    if settings.devices == 1 and not base:
+        trained = Trained(copy.deepcopy(inputs.policy().model), dialogue)
     else:
-        trained = Trained(copy.deepcopy(policy.model), policy.dialogue)
-    if inputs.config.policy.gradient_checkpointing:
-        _compute_twice(trained.model)
+        device = settings.device if settings.devices == 1 else "cpu"
+        whole = inputs.store.blob(base) if base else None
+        model, adapter = load_trained(inputs.folder("policy"), whole, device)
+        trained = Trained(model, dialogue, adapter, base)
+    if settings.gradient_checkpointing:
+        compute_twice(trained.model)
     return trained
 
 
-def _compute_twice(model: PreTrainedModel) -> None:
+def trained_base(inputs: StageInputs) -> str:
+    """Return the blob with the weights below the adapter that is trained; empty where there is no adapter."""
+    folder = inputs.folder("policy")
+    return read_references(folder).get(BASE, inputs.blobs["policy"]) if has_adapter(folder) else ""
+
+
+def load_trained(folder: Path, base: Path | None, device: str) -> tuple[PreTrainedModel, PeftModel | None]:
+    """Return a policy to be trained, and peft's view of it where that is its adapter.
+
+    Args:
+        folder: of the policy.
+        base: folder with the weights below its adapter; None where it has none.
+        device: where to put the model.
+    """
+    model = load_model(base or folder, device)
+    if base is None:
+        return model, None
+    adapter = trainable_adapter(model, folder)
+    return adapter.get_base_model(), adapter
+
+
+def compute_twice(model: PreTrainedModel) -> None:
+    """Let a model compute each layer a second time on the way back instead of keeping what it computed."""
     # Older transformers know it under the name of the second only, newer ones warn about that.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
@@ -99,7 +126,7 @@ def save_average(inputs: StageInputs, trained: Trained, optimiser: torch.optim.O
     torch.nn.Module.float(average)
     with torch.no_grad():
         for kept, weight in zip(average.parameters(), new, strict=True):
-            kept.mul_(rate).add_(weight, alpha=1 - rate)
+            kept.mul_(rate).add_(weight.to(kept.device), alpha=1 - rate)
     save_policy(inputs.scratch / EMA, average, trained.dialogue)
 
 
@@ -117,27 +144,35 @@ def load_optimiser(optimiser: torch.optim.Optimizer, path: Path) -> None:
 
     Parameters without stored state, because no step was taken so far, begin afresh.
     """
-    tensors = load_weights(path)
+    restore_optimiser(optimiser, load_weights(path))
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Restore what `optimiser_tensors` gave."""
     for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
         if f"{index}.{MASTER}" in tensors:
             with torch.no_grad():
-                parameter.copy_(tensors[f"{index}.{MASTER}"])
+                parameter.copy_(placed_like(tensors[f"{index}.{MASTER}"], parameter))
         if f"{index}.step" in tensors:
             # AdamW counts steps on the CPU and keeps its moments beside the weights.
             moments = {
-                name: tensors[f"{index}.{name}"].to(parameter.device) for name in ("exp_avg", "exp_avg_sq")
+                name: placed_like(tensors[f"{index}.{name}"], parameter) for name in ("exp_avg", "exp_avg_sq")
             }
             optimiser.state[parameter] = {"step": tensors[f"{index}.step"], **moments}
 
 
 def save_optimiser(optimiser: torch.optim.Optimizer, path: Path, model: PreTrainedModel) -> None:
     """Write AdamW's moments and step counts, and the float32 copies of weights that the model rounds."""
-    parameters = optimiser.param_groups[0]["params"]
-    tensors = {
-        f"{index}.{name}": value
-        for index, parameter in enumerate(parameters)
-        for name, value in optimiser.state[parameter].items()
-    }
-    pairs = zip(parameters, trained_weights(model), strict=True)
-    tensors |= {f"{i}.{MASTER}": master for i, (master, weight) in enumerate(pairs) if master is not weight}
-    save_weights(path, tensors)
+    save_weights(path, dict(optimiser_tensors(optimiser, model)))
+
+
+def optimiser_tensors(
+    optimiser: torch.optim.Optimizer, model: PreTrainedModel
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield what is stored of an optimiser, by name, in the order of the parameters."""
+    weights = trained_weights(model)
+    for index, parameter in enumerate(optimiser.param_groups[0]["params"]):
+        for name, value in optimiser.state[parameter].items():
+            yield f"{index}.{name}", value
+        if parameter is not weights[index]:
+            yield f"{index}.{MASTER}", parameter

@@ -24,6 +24,8 @@ from sdar.rl.trust import lead_share
 from sdar.schemas.config import AdvantageConfig
 from sdar.schemas.records import Episode, PolicyRecord, TokenScores, UpdateReport
 from sdar.schemas.seeds import generator
+from sdar.tasks.rank_files import Plan
+from sdar.tasks.ranks import learn_in_ranks
 from sdar.tasks.score import TEACHER_STATES, score_episodes, student_rows, teacher_policy
 from sdar.tasks.select import kept_indices
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -137,13 +139,19 @@ def run(inputs: StageInputs) -> StageOutput:
     trusted = trust(inputs, episodes)
     objective = _objective(inputs, trusted)
     trained, budget = trained_policy(inputs), token_budget(config.policy)
-    optimiser = new_optimiser(trained.model, config.update, 1 + (config.sdar.lead_rate - 1) * trusted)
-    if (inputs.folder("policy") / OPTIMISER).is_file():
-        load_optimiser(optimiser, inputs.folder("policy") / OPTIMISER)
+    rate_factor = 1 + (config.sdar.lead_rate - 1) * trusted
+    optimiser = new_optimiser(trained.model, config.update, rate_factor)
     batches = minibatches(
         len(rows), config.update.minibatch, config.update.epochs, generator(inputs.seed, "minibatches")
     )
-    reports = optimise(trained.model, optimiser, rows, batches, objective, budget)
+    if config.policy.devices > 1:
+        base = inputs.store.blob(trained.base) if trained.base else None
+        plan = Plan(inputs.folder("policy"), base, config.policy, rate_factor, rows, batches, objective)
+        reports = learn_in_ranks(plan, trained.model, optimiser, budget, inputs.store.path / "logs")
+    else:
+        if (inputs.folder("policy") / OPTIMISER).is_file():
+            load_optimiser(optimiser, inputs.folder("policy") / OPTIMISER)
+        reports = optimise(trained.model, optimiser, rows, batches, objective, budget)
     save_trained(inputs.scratch, trained)
     save_optimiser(optimiser, inputs.scratch / OPTIMISER, trained.model)
     if config.sdar.teacher == "ema":

@@ -33,6 +33,9 @@ SetOption = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Short for --set seed=N.")]
 RoundsOption = Annotated[int | None, typer.Option("--rounds", help="Short for --set stop.rounds=N.")]
+DevicesOption = Annotated[
+    int | None, typer.Option("--devices", help="Short for --set policy.devices=N: who shares an update.")
+]
 MethodOption = Annotated[
     str | None,
     typer.Option("--method", help="Short for --set method=NAME.", autocompletion=completion.methods),
@@ -72,9 +75,16 @@ def overrides(
     rounds: int | None = None,
     method: str | None = None,
     env: str | None = None,
+    devices: int | None = None,
 ) -> list[str]:
     """Return the short options as `path=value` texts, after which those of `--set` come."""
-    short = {"env.name": env, "seed": seed, "stop.rounds": rounds, "method": method}
+    short = {
+        "env.name": env,
+        "seed": seed,
+        "stop.rounds": rounds,
+        "method": method,
+        "policy.devices": devices,
+    }
     return [f"{path}={value}" for path, value in short.items() if value is not None] + list(settings or ())
 
 

@@ -12,6 +12,7 @@ from sdar.flows import completion
 from sdar.flows.commands.options import (
     LATEST,
     STORE,
+    DevicesOption,
     EnvOption,
     FileOption,
     JsonOption,
@@ -46,6 +47,7 @@ def run(
     rounds: RoundsOption = None,
     method: MethodOption = None,
     env: EnvOption = None,
+    devices: DevicesOption = None,
     store: StoreOption = STORE,
     resume: Annotated[
         str | None,
@@ -71,7 +73,7 @@ def run(
 ) -> None:
     """Improve a policy, round after round, until it stops getting better."""
     first = ["policy.path=bootstrap"] if bootstrap else []
-    texts = [*first, *overrides(set_, seed, rounds, method, env)]
+    texts = [*first, *overrides(set_, seed, rounds, method, env, devices)]
     resume = resume or (LATEST if more else None)
     if resume is not None and (config is not None or texts):
         raise ConfigError(

@@ -11,12 +11,14 @@ import typer
 from sdar.flows import completion
 from sdar.flows.commands.options import (
     STORE,
+    DevicesOption,
     JsonOption,
     SetOption,
     StoreOption,
     WaitOption,
     change_store,
     find_run,
+    overrides,
     read_store,
     resume_command,
 )
@@ -76,9 +78,10 @@ def stage(
     wait: WaitOption = 0.0,
     store: StoreOption = STORE,
     json_: JsonOption = False,
+    devices: DevicesOption = None,
 ) -> None:
     """Run one stage again from stored inputs; with --set it begins a branch, and the old run stays."""
-    wish = _Wish((round_, name), from_run, set_ or [], force, downstream)
+    wish = _Wish((round_, name), from_run, overrides(set_, devices=devices), force, downstream)
     if dry_run:
         opened = read_store(store)
         record, plan = _plan(opened, wish)

@@ -37,6 +37,14 @@ def test_config_faults_exit_2_and_come_together(
     assert "Traceback" not in error
 
 
+def test_devices_is_short_for_a_setting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sdar(monkeypatch, "run", "--devices", "0") == 2
+    told = "policy.devices: found 0 (from the command line); allowed: an integer > 0"
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command", [["sql", "SELECT 1"], ["store", "info"], ["policy", "list"], ["evaluate"]]
 )
