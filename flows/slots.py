@@ -26,7 +26,7 @@ from sdar.flows.commands.report import write_report
 from sdar.flows.display import PlainLines
 from sdar.flows.environment import prepare_environment
 from sdar.flows.improve import improve
-from sdar.flows.interrupts import Interrupted, interruptible
+from sdar.flows.interrupts import LIMIT_S, Interrupted, interruptible
 from sdar.flows.progress import recorded
 from sdar.flows.slot_record import SCHEDULE_LOG, STAGE_LOG, CatchUp, Overlap, SlotRecord, shown, why_not
 from sdar.schemas.errors import StoreBusyError
@@ -99,6 +99,8 @@ def _stand_alone() -> None:
         while os.getppid() == parent:
             time.sleep(_WATCH_S)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LIMIT_S)
+        os._exit(128 + signal.SIGTERM)  # it still waits for a server that has gone as well
 
     threading.Thread(target=watch, daemon=True).start()
 

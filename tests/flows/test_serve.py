@@ -160,3 +160,15 @@ def test_a_store_in_use_refuses_the_slot_and_names_the_owner(store: Path) -> Non
             _wait(process, store, lambda: bool(_events(store, "refused")))
         assert "(a long job)" in _events(store, "refused")[0]["reason"]
         _end(process, signal.SIGTERM)
+
+
+def test_a_slot_that_does_not_listen_ends_after_its_parent() -> None:
+    child = (
+        "import signal, time; from sdar.flows import slots; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "slots._stand_alone(); print('ready', flush=True); time.sleep(600)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        _end(process, signal.SIGKILL)
