@@ -29,6 +29,7 @@ from sdar.flows.improve import improve
 from sdar.flows.interrupts import LIMIT_S, Interrupted, interruptible
 from sdar.flows.progress import recorded
 from sdar.flows.slot_record import SCHEDULE_LOG, STAGE_LOG, CatchUp, Overlap, SlotRecord, shown, why_not
+from sdar.flows.trackers.base import tracked
 from sdar.schemas.errors import StoreBusyError
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def _work(store: Store, wish: _Slot, record: SlotRecord) -> None:
         _tell(wish, f"run {session.run_id} goes on with round {first}.")
         with recorded(session), (store.path / STAGE_LOG).open("a") as stream:
             print(f"Slot of {shown(wish.due)}: run {session.run_id}", file=stream, flush=True)
-            improve(session, PlainLines(stream), first, wish.retries)
+            with tracked(session, PlainLines(stream)) as watch:
+                improve(session, watch, first, wish.retries)
         report = write_report(store, store.run(session.run_id))
     except Interrupted:
         record.note("interrupted", wish.due)
