@@ -10,11 +10,14 @@ import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Verdict
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
 
 Row = Mapping[str, Any]
 
@@ -96,7 +99,13 @@ def run_rounds(
             return
 
 
-def improve(session: Session, watch: Watch, first: int = 0, retries: int = 0) -> None:
+def improve(
+    session: Session,
+    watch: Watch,
+    first: int = 0,
+    retries: int = 0,
+    task_runner: TaskRunner[Any] | None = None,
+) -> None:
     """Run `run_rounds` as a Prefect flow on the server that PREFECT_API_URL names.
 
     Args:
@@ -104,6 +113,7 @@ def improve(session: Session, watch: Watch, first: int = 0, retries: int = 0) ->
         watch: is told of each stage.
         first: the round to begin with.
         retries: how often to try again after a failure, RETRY_DELAY_S later; what is stored is kept.
+        task_runner: where a stage submits shards of its work; the stages themselves run in this process.
 
     Raises:
         SdarError: whatever a stage raised; Prefect records the run as failed.
@@ -140,6 +150,7 @@ def improve(session: Session, watch: Watch, first: int = 0, retries: int = 0) ->
         persist_result=False,
         retries=retries,
         retry_delay_seconds=RETRY_DELAY_S,
+        task_runner=task_runner,
     )
     def improve_flow(run_id: str) -> str:
         run_rounds(session, execute, publisher(), first)

@@ -19,6 +19,7 @@ EMBEDDERS = ("tfidf", "minilm", "policy")
 ActionFormat = Literal["plain", "tagged"]
 Dtype = Literal["float32", "bfloat16"]
 Engine = Literal["transformers", "vllm"]
+RunnerKind = Literal["local", "ray", "dask"]
 Credit = Literal["episode", "anchor", "teacher_ratio", "turn_belief"]
 
 
@@ -135,6 +136,11 @@ class RolloutConfig(Section):
         4, ge=0, description="Window: turns before the present one that stay in the prompt."
     )
     with_skills: bool = Field(False, description="Collect with retrieved skills in the student's prompt.")
+    batch: int = Field(
+        0,
+        ge=0,
+        description="Episodes that are played together, and by one machine; 0 plays all that are asked for.",
+    )
     resample: int = Field(
         0, ge=0, description="Dynamic sampling: most passes that replace groups with equal returns."
     )
@@ -344,6 +350,18 @@ class LoggingConfig(Section):
     mlflow: str = Field("", description="Folder for MLflow's tracking store, an SQLite file; empty: none.")
 
 
+class RunnerConfig(Section):
+    """Where batches of `collect` and `score` are done; only `sdar run` reads it."""
+
+    kind: RunnerKind = Field(
+        "local", description="This process, or a cluster of Ray's or Dask's; either is an extra."
+    )
+    shards: Positive = Field(8, description="Ray, Dask: tasks into which a stage is cut at most.")
+    address: str = Field(
+        "", description="Ray, Dask: a cluster that runs; empty starts one here for the length of the run."
+    )
+
+
 class RunConfig(Section):
     """Everything that determines a run."""
 
@@ -367,3 +385,4 @@ class RunConfig(Section):
     stop: StopConfig = StopConfig()
     checks: ChecksConfig = ChecksConfig()
     logging: LoggingConfig = LoggingConfig()
+    runner: RunnerConfig = RunnerConfig()

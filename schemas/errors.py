@@ -49,6 +49,12 @@ class IntegrityError(SdarError, RuntimeError):
     exit_code = 5
 
 
+class SharedFolderError(SdarError, FileNotFoundError):
+    """A machine of a cluster does not see what another one wrote into the store's folder."""
+
+    exit_code = 1
+
+
 class CheckFailedError(SdarError, AssertionError):
     """A check that every round must pass (algorithms, section 8) did not pass."""
 

@@ -94,6 +94,7 @@ TABLES: dict[str, RowTable] = {
     "comparison": RowTable(Comparison),
     "token_piece": RowTable(TokenPiece),
 }
+_PLACE = ("artifact_id", "ordinal")
 CHILD_TABLES = {table.child_table for table in TABLES.values() if table.child}
 ROW_NAMES = tuple(name for name in TABLES if name not in CHILD_TABLES)
 """The names under which a stage may commit rows."""
@@ -123,7 +124,7 @@ def arrow_tables(artifact_id: str, name: str, records: Sequence[Record]) -> list
     """
     table = TABLES[name]
     _check(name, table, records)
-    tables = [("panel_task" if name == "panel" else name, _columns(table, records))]
+    tables = [(_stored_name(name), _columns(table, records))]
     if name == "panel":
         types = ", ".join(sorted({record.type for record in records if isinstance(record, TaskSpec)}))
         tables.append(("panel", {"tasks": pa.array([len(records)]), "types": pa.array([types])}))
@@ -151,15 +152,31 @@ def _length(columns: dict[str, pa.Array]) -> int:
 
 def select_rows(connection: duckdb.DuckDBPyConnection, artifact_id: str, name: str) -> list[Any]:
     """Return the records of one table of an artifact in the order in which they were committed."""
-    table = TABLES[name]
-    fields = _fields(connection, "panel_task" if name == "panel" else name, artifact_id, table)
+    table, stored = TABLES[name], _stored_name(name)
+    names = (stored, table.child_table) if table.child is not None else (stored,)
+    return records_of(name, {each: _selected(connection, each, artifact_id) for each in names})
+
+
+def records_of(name: str, tables: Mapping[str, pa.Table]) -> list[Any]:
+    """Return the records that Arrow tables hold, in order: what `arrow_tables` was given.
+
+    Args:
+        name: of the records' table.
+        tables: by the table that each would go into; one without rows may be absent.
+    """
+    table, stored = TABLES[name], _stored_name(name)
+    fields = _fields(tables.get(stored), table)
     if table.child is not None and table.key is not None:
         children = defaultdict(list)
-        for row in _fields(connection, table.child_table, artifact_id, TABLES[table.child_table]):
+        for row in _fields(tables.get(table.child_table), TABLES[table.child_table]):
             children[row.pop(table.child_column)].append(row)
         for row in fields:
             row[table.child] = children[row[table.key]]
     return [table.record.model_validate(row) for row in fields]
+
+
+def _stored_name(name: str) -> str:
+    return "panel_task" if name == "panel" else name
 
 
 def _check(name: str, table: RowTable, records: Sequence[Record]) -> None:
@@ -199,15 +216,19 @@ def to_json(value: Any) -> str:
     return canonical_json(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
 
 
-def _fields(
-    connection: duckdb.DuckDBPyConnection, name: str, artifact_id: str, table: RowTable
-) -> list[dict[str, Any]]:
-    query = f"SELECT * EXCLUDE (artifact_id, ordinal) FROM {name} WHERE artifact_id = ? ORDER BY ordinal"
-    found = connection.sql(query, params=[artifact_id]).to_arrow_table()
+def _selected(connection: duckdb.DuckDBPyConnection, name: str, artifact_id: str) -> pa.Table:
+    query = f"SELECT * FROM {name} WHERE artifact_id = ? ORDER BY ordinal"
+    return connection.sql(query, params=[artifact_id]).to_arrow_table()
+
+
+def _fields(rows: pa.Table | None, table: RowTable) -> list[dict[str, Any]]:
+    if rows is None:
+        return []
     original = {column: name for name, column in table.renamed.items()}
     columns = {
-        original.get(column, column): _values(found[column], original.get(column, column) in table.json)
-        for column in found.column_names
+        original.get(column, column): _values(rows[column], original.get(column, column) in table.json)
+        for column in rows.column_names
+        if column not in _PLACE
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

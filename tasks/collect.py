@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 
 from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
@@ -17,9 +19,11 @@ from sdar.schemas.config import RolloutConfig, RunConfig
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TaskSpec
 from sdar.schemas.seeds import derive_seed, generator
+from sdar.storage import arrow_tables, records_of
 from sdar.tasks.engine import open_sampler
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment, RolloutLimits, roll_out
+from sdar.tasks.shards import PolicyFiles, Tables
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 
@@ -75,6 +79,45 @@ def play(
     )
 
 
+@dataclass(frozen=True)
+class PlayJob:
+    """Plays batches of assignments with a policy."""
+
+    policy: PolicyFiles
+    config: RunConfig
+
+    def run(self, policy: Policy, batch: Sequence[Assignment]) -> list[Episode]:
+        """Play a batch in lock-step."""
+        return play(self.config, policy, batch, self.config.rollout.temperature)
+
+    def write_batch(self, batch: Sequence[Assignment]) -> Tables:
+        """Return a row per assignment: its task, and its other fields under their own names."""
+        ((_, tasks),) = arrow_tables("", "task", [each.task for each in batch])
+        for name in _ASSIGNED:
+            tasks = tasks.append_column(f"assigned_{name}", pa.array([getattr(each, name) for each in batch]))
+        return {"task": tasks}
+
+    def read_batch(self, tables: Tables) -> list[Assignment]:
+        """Return the assignments."""
+        table = tables["task"]
+        own = [f"assigned_{name}" for name in _ASSIGNED]
+        tasks = records_of("task", {"task": table.drop_columns(own)})
+        values = zip(*(table[name].to_pylist() for name in own), strict=True)
+        return [Assignment(task, *each) for task, each in zip(tasks, values, strict=True)]
+
+    def write_result(self, result: list[Episode]) -> Tables:
+        """Return episodes and turns as the store would keep them."""
+        return dict(arrow_tables("", "episode", result))
+
+    def read_result(self, tables: Tables) -> list[Episode]:
+        """Return the episodes, bit for bit."""
+        return records_of("episode", tables)
+
+
+_ASSIGNED = ("group", "sample", "seed", "block")
+"""The fields of an assignment after its task, in order."""
+
+
 def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
     """Play `rollout.group_size` episodes of each task of the round.
 
@@ -120,10 +163,12 @@ def grouping(inputs: StageInputs) -> RolloutConfig:
 def _play_groups(
     inputs: StageInputs, tasks: Sequence[TaskSpec], size: int, first: int, played: Counter[str]
 ) -> list[list[Episode]]:
-    config, policy = inputs.config, inputs.policy()
     assignments = assign(tasks, size, inputs.seed, first, played, _blocks(inputs, tasks))
-    played_now = play(config, policy, assignments, config.rollout.temperature)
-    episodes = rewarded(config.reward.function, played_now, {task.id: task for task in tasks})
+    length = inputs.config.rollout.batch or len(assignments)
+    batches = [assignments[start : start + length] for start in range(0, len(assignments), length)]
+    job = PlayJob(inputs.policy_files(), inputs.config)
+    played_now = list(chain(*inputs.map(job, inputs.policy(), batches)))
+    episodes = rewarded(inputs.config.reward.function, played_now, {task.id: task for task in tasks})
     return [episodes[start : start + size] for start in range(0, len(episodes), size)]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from sdar.policy.dialogue import Dialogue
 from sdar.policy.memory import TOKEN_BUDGETS, TokenBudget, token_budget
 from sdar.policy.model import Policy, save_weights
 from sdar.policy.rows import cuts, episode_rows
-from sdar.policy.scoring import Packed, Row, forward_rows, token_logprobs
+from sdar.policy.scoring import Packed, Row, forward_rows, pack, token_logprobs
 from sdar.rl.checks import (
     check_logprob_agreement,
     check_mean_agreement,
@@ -27,6 +28,7 @@ from sdar.schemas.counting import count
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TeacherContext, TokenScores
 from sdar.tasks.engine import VLLM
+from sdar.tasks.shards import PolicyFiles, Tables
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 TEACHER_STATES = "teacher_states.safetensors"
@@ -117,7 +119,13 @@ def score_episodes(
 ) -> list[RowScores]:
     """Score the rows of each episode, see `score_rows`, and put them together again in order."""
     rows = list(chain(*episodes))
-    scored = iter(score_rows(policy, rows, temperature, keep_hidden=keep_hidden, budget=budget))
+    return _by_episode(
+        episodes, score_rows(policy, rows, temperature, keep_hidden=keep_hidden, budget=budget)
+    )
+
+
+def _by_episode(episodes: Sequence[Sequence[Row]], scores: Sequence[RowScores]) -> list[RowScores]:
+    scored = iter(scores)
     return [_joined(list(islice(scored, len(rows)))) for rows in episodes]
 
 
@@ -125,11 +133,11 @@ def _teacher_scores(
     inputs: StageInputs, episodes: Sequence[Sequence[Row]], *, keep_hidden: bool, budget: TokenBudget
 ) -> list[RowScores]:
     config = inputs.config
-    policy = teacher_policy(inputs, config.sdar.teacher)
+    role = teacher_role(inputs, config.sdar.teacher)
     if config.policy.scorer == VLLM:
-        return _scored_by_vllm(config, policy, episodes)
+        return _scored_by_vllm(config, inputs.policy(*role), episodes)
     temperature = config.rollout.temperature
-    return score_episodes(policy, episodes, temperature, keep_hidden=keep_hidden, budget=budget)
+    return score_in_batches(inputs, role, episodes, temperature, budget, keep_hidden=keep_hidden)
 
 
 def _scored_by_vllm(config: RunConfig, policy: Policy, episodes: Sequence[Sequence[Row]]) -> list[RowScores]:
@@ -152,16 +160,131 @@ def _joined(parts: Sequence[RowScores]) -> RowScores:
     )
 
 
-def teacher_policy(inputs: StageInputs, teacher: TeacherWeights) -> Policy:
-    """Return the weights that play the teacher: those that collected the round, an earlier policy, or an EMA.
+@dataclass(frozen=True)
+class ScoreJob:
+    """Scores batches of rows, see `score_rows`; `budget` is halved for good where memory runs out."""
 
-    The role `teacher` names the earlier policy, if any: policy 0 when frozen, the last copy when periodic.
+    policy: PolicyFiles
+    temperature: float
+    keep_hidden: bool
+    budget: TokenBudget
+
+    def run(self, policy: Policy, batch: Sequence[Row]) -> Scored:
+        """Score the rows of a batch."""
+        before = self.budget.halvings
+        scores = score_rows(policy, batch, self.temperature, keep_hidden=self.keep_hidden, budget=self.budget)
+        return Scored(scores, self.budget.tokens, self.budget.halvings - before)
+
+    def write_batch(self, batch: Sequence[Row]) -> Tables:
+        """Return two lists per row: its ids and its positions."""
+        fields = ("token_ids", "positions")
+        return {"row": pa.table({name: [getattr(row, name) for row in batch] for name in fields}, _ROW)}
+
+    def read_batch(self, tables: Tables) -> list[Row]:
+        """Return the rows."""
+        ids, positions = (column.combine_chunks() for column in tables["row"].columns)
+        return [Row(*(each.values.to_numpy() for each in row)) for row in zip(ids, positions, strict=True)]
+
+    def write_result(self, result: Scored) -> Tables:
+        """Return one row per scored token, and how many tokens each of the batch's rows has."""
+        parts = [score.hidden for score in result.scores if score.hidden is not None]
+        columns = {
+            name: np.concatenate([getattr(score, name) for score in result.scores])
+            for name in ("logprobs", "entropy")
+        }
+        if parts:
+            hidden = np.concatenate(parts)
+            columns["hidden"] = pa.FixedSizeListArray.from_arrays(hidden.reshape(-1), hidden.shape[1])
+        counts = [len(score.logprobs) for score in result.scores]
+        budget = {"tokens": [result.tokens], "halvings": [result.halvings]}
+        return {"token": pa.table(columns), "count": pa.table({"count": counts}), "budget": pa.table(budget)}
+
+    def read_result(self, tables: Tables) -> Scored:
+        """Return the scores, bit for bit."""
+        token, (budget,) = tables["token"], tables["budget"].to_pylist()
+        ends = np.cumsum(tables["count"]["count"].to_numpy())[:-1]
+        logprobs, entropy = (np.split(token[name].to_numpy(), ends) for name in ("logprobs", "entropy"))
+        hidden: list[NDArray[np.float32] | None] = [None] * len(logprobs)
+        if "hidden" in token.column_names:
+            column = token["hidden"].combine_chunks()
+            hidden = [*np.split(column.values.to_numpy().reshape(-1, column.type.list_size), ends)]
+        return Scored([RowScores(*each) for each in zip(logprobs, entropy, hidden, strict=True)], **budget)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of a batch of rows, the budget in the end, and how often it was halved for this batch."""
+
+    scores: list[RowScores]
+    tokens: int
+    halvings: int
+
+
+_ROW = pa.schema([("token_ids", pa.list_(pa.int32())), ("positions", pa.list_(pa.int32()))])
+_BATCHES = 64
+"""Most batches of rows, each of which is two folders where batches travel as files."""
+
+
+def scoring_batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
+    """Cut rows into batches of whole passes, so that a row shares its pass with the same rows as if uncut.
+
+    Args:
+        lengths: of the rows in tokens.
+        tokens: the budget of a pass.
+
+    Returns:
+        The indices of the rows of each batch, longest first: packed by themselves, they give their passes.
+    """
+    passes = pack(lengths, tokens)
+    size = -(-len(passes) // _BATCHES) or 1
+    return [list(chain(*passes[start : start + size])) for start in range(0, len(passes), size)]
+
+
+def score_in_batches(
+    inputs: StageInputs,
+    role: tuple[str, str],
+    episodes: Sequence[Sequence[Row]],
+    temperature: float,
+    budget: TokenBudget,
+    *,
+    keep_hidden: bool,
+) -> list[RowScores]:
+    """Score the rows of each episode wherever the run has its batches done; see `score_episodes`.
+
+    Args:
+        inputs: of the stage.
+        role: role and part of the policy that scores.
+        episodes: the rows of each.
+        temperature: see `score_rows`.
+        budget: padded tokens of a pass; counts what it was halved anywhere.
+        keep_hidden: see `score_rows`.
+    """
+    rows, before = list(chain(*episodes)), budget.halvings
+    batches = scoring_batches([len(row.token_ids) for row in rows], budget.tokens)
+    job = ScoreJob(inputs.policy_files(*role), temperature, keep_hidden, budget)
+    done = inputs.map(job, inputs.policy(*role), [[rows[index] for index in batch] for batch in batches])
+    budget.tokens = min([budget.tokens, *(part.tokens for part in done)])
+    budget.halvings = before + sum(part.halvings for part in done)
+    scores = dict(zip(chain(*batches), chain(*(part.scores for part in done)), strict=True))
+    return _by_episode(episodes, [scores[index] for index in range(len(rows))])
+
+
+def teacher_role(inputs: StageInputs, teacher: TeacherWeights) -> tuple[str, str]:
+    """Return role and part of the weights that play the teacher.
+
+    They are those that collected the round, an earlier policy, or an EMA. The role `teacher` names the
+    earlier policy, if any: policy 0 when frozen, the last copy when periodic.
     """
     if teacher in ("frozen", "periodic"):
-        return inputs.policy("teacher")
+        return "teacher", ""
     if teacher == "ema" and (inputs.folder("policy") / EMA).is_dir():
-        return inputs.policy("policy", EMA)
-    return inputs.policy()
+        return "policy", EMA
+    return "policy", ""
+
+
+def teacher_policy(inputs: StageInputs, teacher: TeacherWeights) -> Policy:
+    """Return the weights that play the teacher, see `teacher_role`."""
+    return inputs.policy(*teacher_role(inputs, teacher))
 
 
 def check_alignment(
@@ -225,7 +348,7 @@ def run(inputs: StageInputs) -> StageOutput:
         found = [row.token_ids[row.positions] for row in rows] or [episode.token_ids[:0]]
         check_same_actions(episode.token_ids[episode.action_mask], np.concatenate(found))
     keep, budget = needs_vocabulary(config.sdar), token_budget(config.policy)
-    student = score_episodes(inputs.policy(), mine, temperature, keep_hidden=False, budget=budget)
+    student = score_in_batches(inputs, ("policy", ""), mine, temperature, budget, keep_hidden=False)
     worst = check_alignment(episodes, student, temperature, config.checks.logprob_tolerance, inputs.policy())
     teacher = _teacher_scores(inputs, theirs, keep_hidden=keep, budget=budget)
     told = [bool(contexts[episode.id].skills) for episode in episodes]

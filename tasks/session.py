@@ -27,6 +27,7 @@ from sdar.tasks.branches import History, files_there, new_run, read_history
 from sdar.tasks.engine import check_engine
 from sdar.tasks.ranks import check_devices
 from sdar.tasks.registry import STAGES, Place, input_places, plan, policy_place
+from sdar.tasks.shards import BatchMap
 from sdar.tasks.stage import (
     SOURCE,
     PolicyShelf,
@@ -84,7 +85,8 @@ class StageReport:
 class Session:
     """A run and its store; stages are executed one by one, in the order of `plan`.
 
-    `known` is what the run had when the session began, `done` what the session executed.
+    `known` is what the run had when the session began, `done` what the session executed; `mapper` is who does
+    batches of a stage's work, this process by default.
     """
 
     store: Store
@@ -99,6 +101,7 @@ class Session:
     verdict: Verdict | None = None
     seconds_before: float = 0.0
     began: float = 0.0
+    mapper: BatchMap | None = None
 
     @classmethod
     def start(cls, store: Store, config: RunConfig, resume: str | None, clock: Clock) -> Session:
@@ -312,6 +315,7 @@ class Session:
             blobs={role: blob for role, blob in blobs.items() if blob is not None},
             scratch=scratch,
             minutes=self.minutes(),
+            mapper=self.mapper,
         )
 
     def _finished(self, stage_run: StageRun, began: float, summary: Summary) -> StageRun:

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     # At run time these would bring torch and DuckDB to commands that only read the registry or a bank.
     from sdar.policy.model import Policy
     from sdar.storage import Store
+    from sdar.tasks.shards import BatchMap, Item, Job, PolicyFiles, Result
 
 BASE = "base"
 """Role under which the files of an adapter name those of its base model."""
-LATER = ("reward.function",)
-"""Texts that became settings when there were stores already: empty ones are left out of stage keys."""
+LATER = {"reward.function": "", "rollout.batch": 0, "rollout.engine": "transformers"}
+"""What became a setting when there were stores already, with what those had: it is left out of stage keys."""
 SOURCE = "_source"
 """Key of a stage run's summary under which the hash of the stage's source is kept; not part of its key."""
 
@@ -74,7 +75,8 @@ class StageInputs:
     """Everything that a stage may read.
 
     `artifacts` maps roles to artifact ids and `blobs` the same roles to the hashes of their files; `scratch`
-    is an empty folder for files to store; `minutes` is the run's wall time so far.
+    is an empty folder for files to store; `minutes` is the run's wall time so far. `mapper` does batches of
+    work; None does them in this process.
     """
 
     config: RunConfig
@@ -86,10 +88,30 @@ class StageInputs:
     blobs: Mapping[str, str]
     scratch: Path
     minutes: float = 0.0
+    mapper: BatchMap | None = None
 
     def policy(self, role: str = "policy", part: str = "") -> Policy:
         """Return the policy of a role, in evaluation mode; it must not be changed."""
         return self.shelf.get(self.artifacts[role], self.blobs[role], part)
+
+    def policy_files(self, role: str = "policy", part: str = "") -> PolicyFiles:
+        """Return where the files of a role's policy are."""
+        from sdar.tasks.shards import PolicyFiles
+
+        folder, base = self.folder(role), base_folder(self.store, self.blobs[role])
+        return PolicyFiles((folder / part).resolve(), base and base.resolve(), self.shelf.device)
+
+    def map(self, job: Job[Item, Result], policy: Policy, batches: Sequence[Sequence[Item]]) -> list[Result]:
+        """Do batches of work wherever the run has them done, and return their results in order.
+
+        Args:
+            job: what is done with each batch.
+            policy: the one that `job.policy` names.
+            batches: each is done as a whole.
+        """
+        from sdar.tasks.shards import in_process
+
+        return (self.mapper or in_process)(job, policy, batches)
 
     def folder(self, role: str) -> Path:
         """Return the stored files of a role; they must not be changed."""
@@ -124,9 +146,9 @@ class Stage:
 def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:
     """Return what the stage reads from outside the store: configuration by dotted path, and file hashes."""
     values: dict[str, Any] = config.model_dump(mode="json")
-    for path in LATER:
+    for path, before in LATER.items():
         section, _, name = path.partition(".")
-        if not values[section][name]:
+        if values[section][name] == before:
             del values[section][name]
     found: dict[str, Any] = dict(stage.fingerprint(config)) if stage.fingerprint else {}
     for path in stage.reads:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from sdar.flows import completion
+from sdar.schemas.config import RunnerKind
 from sdar.schemas.errors import InputError
 from sdar.schemas.lineage import RunRecord
 from sdar.schemas.resolve import Resolved, resolve
@@ -47,6 +48,12 @@ EnvOption = Annotated[
         metavar="NAME",
         help="Short for --set env.name=NAME, see `sdar envs list`.",
         autocompletion=completion.environments,
+    ),
+]
+RunnerOption = Annotated[
+    RunnerKind | None,
+    typer.Option(
+        "--runner", help="Where batches are done. Short for --set runner.kind=NAME; also with --resume."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]

@@ -18,6 +18,7 @@ from sdar.flows.commands.options import (
     JsonOption,
     MethodOption,
     RoundsOption,
+    RunnerOption,
     SeedOption,
     SetOption,
     StoreOption,
@@ -30,9 +31,10 @@ from sdar.flows.commands.options import (
 from sdar.flows.display import Closing, close, open_watch
 from sdar.flows.improve import improve
 from sdar.flows.progress import Progress, accounted, recorded
+from sdar.flows.runners import check_runner, open_cluster, with_runner
 from sdar.flows.server import prefect_server, wait_until_ready
 from sdar.flows.trackers.base import require_trackers, tracked
-from sdar.schemas.config import RunConfig
+from sdar.schemas.config import RunConfig, RunnerKind
 from sdar.schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ def run(
             "--bootstrap", help="Train the first policy anew. Short for --set policy.path=bootstrap."
         ),
     ] = False,
+    runner: RunnerOption = None,
     wait: WaitOption = 0.0,
     json_: JsonOption = False,
 ) -> None:
@@ -80,16 +83,26 @@ def run(
             "--resume or --more was given together with settings; a resumed run keeps its own. "
             f"Allowed: {resume_command(resume, store)}, or the settings without --resume for a new run."
         )
-    settings = configuration(config, texts).config
+    where = [f"runner.kind={runner}"] if runner else []  # resumed or not: it changes no result
+    settings = configuration(config, [*texts, *where]).config
     environment_factory(settings.env.name)  # a missing package is told before anything starts
+    if resume is None:
+        check_runner(settings)
     require_trackers(settings.logging)
     progress = Progress(store)
     with accounted(progress):
-        _run(progress, settings, resume, more, wait, as_json=json_)
+        _run(progress, settings, resume, more, runner, wait, as_json=json_)
 
 
 def _run(
-    progress: Progress, config: RunConfig, resume: str | None, more: int | None, wait: float, *, as_json: bool
+    progress: Progress,
+    config: RunConfig,
+    resume: str | None,
+    more: int | None,
+    runner: RunnerKind | None,
+    wait: float,
+    *,
+    as_json: bool,
 ) -> None:
     from sdar.storage import open_store
 
@@ -98,11 +111,13 @@ def _run(
         session, first = _start(store, config, resume, more)
         progress.run_id = session.run_id
         with recorded(session):
+            cluster = open_cluster(with_runner(session.config, runner), store.path / "shards")
+            session.mapper = cluster.mapper
             wait_until_ready(server)
             print(f"Prefect page: {server.page}", file=sys.stderr, flush=True)
             rounds = session.config.stop.rounds
             with open_watch(rounds, as_json=as_json) as shown, tracked(session, shown) as watch:
-                improve(session, watch, first)
+                improve(session, watch, first, task_runner=cluster.task_runner)
         folder = session.best_policy_folder()
         world = session.config.env.name
         closing = Closing(

@@ -1,0 +1,171 @@
+"""Where batches of a stage's work are done: in this process, or as Prefect tasks on Ray or Dask.
+
+What a task is given is small: a stage's settings and the folder in which its batches lie as Arrow files. Only
+the flow's process writes the store; others read policies in its `blobs/` and exchange files in `shards/`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sdar.flows.environment import prepare_environment
+from sdar.schemas.config import RunConfig, RunnerKind
+from sdar.schemas.errors import ConfigError, EnvironmentMissingError
+
+if TYPE_CHECKING:
+    from prefect.task_runners import TaskRunner
+
+    from sdar.tasks.shards import BatchMap, Shard
+
+RETRIES = 3
+"""How often a shard is done again when the process that had it dies; Dask's own default, too."""
+_PACKAGES = {"ray": ("prefect_ray", "ray"), "dask": ("prefect_dask", "distributed")}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Who does batches: `task_runner` for the flow, `mapper` for its stages; None is this process."""
+
+    task_runner: TaskRunner[Any] | None = None
+    mapper: BatchMap | None = None
+
+
+def with_runner(config: RunConfig, kind: RunnerKind | None) -> RunConfig:
+    """Return the configuration with another runner, if one is given."""
+    if kind is None:
+        return config
+    return config.model_copy(update={"runner": config.runner.model_copy(update={"kind": kind})})
+
+
+def check_runner(config: RunConfig) -> None:
+    """Check that the configured runner is installed and has something to share out.
+
+    Raises:
+        EnvironmentMissingError: its extra is not installed.
+        ConfigError: the round is one batch.
+    """
+    kind = config.runner.kind
+    if kind == "local":
+        return
+    missing = [name for name in _PACKAGES[kind] if find_spec(name) is None]
+    if missing:
+        raise EnvironmentMissingError(
+            f"runner.kind is {kind}, but {' and '.join(missing)} is not installed. "
+            f"Next: pip install 'sdar[{kind}]', or --runner local"
+        )
+    if not config.rollout.batch:
+        raise ConfigError(
+            f"runner.kind is {kind}, but rollout.batch is 0: all episodes of a round are one batch, which "
+            "one machine plays. Allowed: from 1; each batch has its own padding, so its size shows in the "
+            "last bits of log-probs. Next: --set rollout.batch=16"
+        )
+
+
+def open_cluster(config: RunConfig, folder: Path) -> Cluster:
+    """Return who does the batches of a run; a cluster of our own starts and ends with the flow.
+
+    Args:
+        config: of the run.
+        folder: for the files that processes exchange; what an earlier run left there is removed.
+
+    Raises:
+        EnvironmentMissingError, ConfigError: see `check_runner`.
+    """
+    check_runner(config)
+    shutil.rmtree(folder, ignore_errors=True)
+    if config.runner.kind == "local":
+        return Cluster()
+    from sdar.tasks.shards import through_files
+
+    runner = ray_runner(config) if config.runner.kind == "ray" else dask_runner(config)
+    options = ray_options(config) if config.runner.kind == "ray" else {}
+
+    def submit(shards: Sequence[Shard]) -> None:
+        _submit(shards, options)
+
+    return Cluster(runner, through_files(folder, config.runner.shards, submit, config.workers))
+
+
+def ray_runner(config: RunConfig) -> TaskRunner[Any]:
+    """Return Prefect's task runner for the configured Ray cluster, or for one of this machine's cores."""
+    from prefect_ray import RayTaskRunner
+
+    quiet = {"log_to_driver": False}
+    if config.runner.address:
+        return RayTaskRunner(address=config.runner.address, init_kwargs=quiet)
+    # The loopback address keeps Ray from asking the network for its own.
+    ours = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    return RayTaskRunner(init_kwargs={**ours, **quiet, "num_cpus": cores()})
+
+
+def ray_options(config: RunConfig) -> dict[str, Any]:
+    """Return what a shard needs of a Ray node: a GPU where the policy runs on one, and a core per thread."""
+    options = {"num_cpus": threads(config), "max_retries": RETRIES}
+    return {**options, "num_gpus": 1} if config.policy.device == "cuda" else options
+
+
+def dask_runner(config: RunConfig) -> TaskRunner[Any]:
+    """Return Prefect's task runner for the configured Dask cluster, or for one of this machine's cores."""
+    from prefect_dask import DaskTaskRunner
+
+    if config.runner.address:
+        return DaskTaskRunner(address=config.runner.address)
+    count = max(cores() // threads(config), 1)
+    return DaskTaskRunner(
+        cluster_kwargs={
+            "n_workers": count,
+            "threads_per_worker": 1,
+            "host": "127.0.0.1",
+            "dashboard_address": None,
+        }
+    )
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def threads(config: RunConfig) -> int:
+    """Return the threads of torch in this run."""
+    return config.policy.threads or cores()
+
+
+def _submit(shards: Sequence[Shard], options: dict[str, Any]) -> None:
+    """Have shards done by the flow's task runner, and raise what the first faulty one raised."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    runs = task(name="shard", cache_policy=NO_CACHE, persist_result=False)(do_pickled_shard)
+    with _remote(options):
+        futures = [runs.submit(pickle.dumps(shard)) for shard in shards]
+    for future in futures:
+        future.wait()  # none may be at work any more when the files are removed
+    for future in futures:
+        future.result()
+
+
+def _remote(options: dict[str, Any]) -> AbstractContextManager[Any]:
+    if not options:
+        return nullcontext()
+    from prefect_ray.context import remote_options
+
+    remote: AbstractContextManager[Any] = remote_options(**options)
+    return remote
+
+
+def do_pickled_shard(shard: bytes) -> int:
+    """Do a shard in the process of a cluster, see `do_shard`; as bytes, for Prefect looks into arguments."""
+    prepare_environment()
+    from sdar.tasks.shards import do_shard
+
+    unpacked: Shard = pickle.loads(shard)
+    return do_shard(unpacked)
