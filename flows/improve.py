@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
@@ -77,6 +78,22 @@ class Watch(Protocol):
         """Call when a stage is stored; `table` has one row per round so far."""
 
 
+@dataclass(frozen=True)
+class _Here:
+    """What belongs to this process: Prefect sends flow and stage along with every shard, but not this."""
+
+    session: Session
+    watch: Watch
+
+    @functools.cached_property
+    def publish(self) -> Callable[[int], None]:
+        """What publishes a round; the same one when the flow is tried again."""
+        return _publisher(self.session)
+
+    def __reduce__(self) -> tuple[type[_Here], tuple[None, None]]:
+        return _Here, (None, None)
+
+
 def run_rounds(
     session: Session,
     execute: Callable[[str, int], None],
@@ -125,10 +142,12 @@ def improve(
 
     from sdar.flows.artifacts import run_name, run_tags
 
+    here = _Here(session, watch)
+
     def run_stage(stage: str, round_number: int) -> str:
-        watch.started(stage, round_number)
-        report = session.execute(stage, round_number)
-        watch.finished(report, session.table())
+        here.watch.started(stage, round_number)
+        report = here.session.execute(stage, round_number)
+        here.watch.finished(report, here.session.table())
         return report.artifact_id
 
     def execute(stage: str, round_number: int) -> None:
@@ -141,8 +160,6 @@ def improve(
         )
         options(run_stage)(stage, round_number)
 
-    publisher = functools.cache(functools.partial(_publisher, session))  # the same when it is tried again
-
     @flow(
         name="improve",
         flow_run_name=run_name(session.run_id, session.config),
@@ -153,7 +170,7 @@ def improve(
         task_runner=task_runner,
     )
     def improve_flow(run_id: str) -> str:
-        run_rounds(session, execute, publisher(), first)
+        run_rounds(here.session, execute, here.publish, first)
         return run_id
 
     limit = DRAIN_S

@@ -6,6 +6,7 @@ the flow's process writes the store; others read policies in its `blobs/` and ex
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import shutil
@@ -98,7 +99,7 @@ def ray_runner(config: RunConfig) -> TaskRunner[Any]:
     """Return Prefect's task runner for the configured Ray cluster, or for one of this machine's cores."""
     from prefect_ray import RayTaskRunner
 
-    quiet = {"log_to_driver": False}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if config.runner.address:
         return RayTaskRunner(address=config.runner.address, init_kwargs=quiet)
     # The loopback address keeps Ray from asking the network for its own.
