@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar.flows.environment import prepare_environment
 from sdar.schemas.config import RunConfig, RunnerKind
-from sdar.schemas.errors import ConfigError, EnvironmentMissingError
+from sdar.schemas.errors import ConfigError, EnvironmentFailedError, EnvironmentMissingError
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 """How often a shard is done again when the process that had it dies; Dask's own default, too."""
+_OUTSIDE = ("ray", "distributed", "prefect")
+"""Packages whose errors are about the cluster, not about what a shard does."""
 _PACKAGES = {"ray": ("prefect_ray", "ray"), "dask": ("prefect_dask", "distributed")}
 
 
@@ -99,12 +101,12 @@ def ray_runner(config: RunConfig) -> TaskRunner[Any]:
     """Return Prefect's task runner for the configured Ray cluster, or for one of this machine's cores."""
     from prefect_ray import RayTaskRunner
 
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if config.runner.address:
-        return RayTaskRunner(address=config.runner.address, init_kwargs=quiet)
-    # The loopback address keeps Ray from asking the network for its own.
-    ours = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    return RayTaskRunner(init_kwargs={**ours, **quiet, "num_cpus": cores()})
+    start: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not config.runner.address:  # `local`: else a cluster that happens to run here would be joined
+        own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        start |= {**own, "num_cpus": max(cores(), threads(config))}
+    runner: TaskRunner[Any] = RayTaskRunner(address=config.runner.address or None, init_kwargs=start)
+    return runner
 
 
 def ray_options(config: RunConfig) -> dict[str, Any]:
@@ -117,17 +119,15 @@ def dask_runner(config: RunConfig) -> TaskRunner[Any]:
     """Return Prefect's task runner for the configured Dask cluster, or for one of this machine's cores."""
     from prefect_dask import DaskTaskRunner
 
-    if config.runner.address:
-        return DaskTaskRunner(address=config.runner.address)
-    count = max(cores() // threads(config), 1)
-    return DaskTaskRunner(
-        cluster_kwargs={
-            "n_workers": count,
-            "threads_per_worker": 1,
-            "host": "127.0.0.1",
-            "dashboard_address": None,
-        }
-    )
+    ours = {
+        "n_workers": max(cores() // threads(config), 1),
+        "threads_per_worker": 1,
+        "host": "127.0.0.1",
+        "dashboard_address": None,
+    }
+    address = config.runner.address or None
+    runner: TaskRunner[Any] = DaskTaskRunner(address=address, cluster_kwargs=None if address else ours)
+    return runner
 
 
 def cores() -> int:
@@ -151,7 +151,20 @@ def _submit(shards: Sequence[Shard], options: dict[str, Any]) -> None:
     for future in futures:
         future.wait()  # none may be at work any more when the files are removed
     for future in futures:
-        future.result()
+        try:
+            future.result()
+        except Exception as error:
+            if type(error).__module__.split(".")[0] not in _OUTSIDE:
+                raise
+            raise EnvironmentFailedError(_lost(error)) from error
+
+
+def _lost(error: Exception) -> str:
+    return (
+        f"a shard was given up, for the cluster lost it again and again ({type(error).__name__}: {error}). "
+        "The usual reasons are too little memory for a batch, and machines that went away. "
+        "Next: sdar run --resume --runner local, or a new run with a smaller rollout.batch"
+    )
 
 
 def _remote(options: dict[str, Any]) -> AbstractContextManager[Any]:

@@ -53,7 +53,7 @@ def main() -> None:
         session = Session.start(store, config, None, SteppingClock())
         cluster = open_cluster(config, path / "shards")
         session.mapper = cluster.mapper
-        wait_until_ready(server)
+        wait_until_ready(server, 600)
         improve(session, Silent(), cluster.task_runner)
         session.finish("done")
     artifacts = {f"{number} {stage}": made.id for (number, stage), made in session.artifacts.items()}

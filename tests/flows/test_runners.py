@@ -83,6 +83,8 @@ def test_a_worker_that_is_killed_costs_its_batch_and_changes_nothing(kind: str, 
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_API")}
     environment["PYTHONPATH"] = os.pathsep.join([*tests, environment["PYTHONPATH"]])
     environment[NOTES] = str(tmp_path)
+    # On a busy machine a connection can take longer than Dask's 30 s; Ray's 30 s for its start are fixed.
+    environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "300s"
     command = [sys.executable, str(SCRIPT), str(tmp_path / "store"), str(policy), kind]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1400)
     assert done.returncode == 0, done.stderr
