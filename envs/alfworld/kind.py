@@ -33,6 +33,7 @@ KIND = EnvironmentKind(
         "skills.budget": 160,
         "warmstart.vocabulary": 1536,
         "warmstart.batch": 16,
+        "update.epochs": 3,
     },
     names=rf"\b(?:{'|'.join(_types())})\b| \d+\b",
     extra="alfworld",
