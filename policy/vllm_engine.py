@@ -16,7 +16,7 @@ import os
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -270,6 +270,8 @@ def _new_engine(model: PreTrainedModel, context: int, memory: float, on_cpu: boo
         _save_shape(model, folder, context)
         from vllm import EngineArgs, LLMEngine
 
+        if on_cpu:
+            _let_numba_be()
         settings = EngineArgs(
             model=folder,
             skip_tokenizer_init=True,
@@ -298,6 +300,20 @@ def _new_engine(model: PreTrainedModel, context: int, memory: float, on_cpu: boo
             ) from error
     _remove_rendezvous()
     return engine
+
+
+def _let_numba_be() -> None:
+    """Let vLLM's search through all loaded modules pass the library of llvmlite, whose `__dict__` is none.
+
+    Otherwise the engine does not start once numba is loaded, for instance by bm25s.
+    """
+    from vllm.triton_utils import dispatcher
+
+    def safe(value: object) -> Mapping[str, Any]:
+        found = vars(value)
+        return found if isinstance(found, Mapping) else {}
+
+    dispatcher.vars = safe  # in place of the builtin, in this module only
 
 
 def _remove_rendezvous() -> None:

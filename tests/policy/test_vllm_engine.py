@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +41,7 @@ TOLERANCE = 5e-5
 
 @pytest.fixture(scope="module", autouse=True)
 def _engine_ends() -> Iterator[None]:
+    importlib.import_module("numba")  # as bm25s does; the engine has to start beside it
     yield
     close_engine()
 
