@@ -10,8 +10,8 @@ from transformers.cache_utils import Cache
 class RaggedCache(Cache):
     """Keys and values of B rows, each with its own length, in buffers that grow by doubling.
 
-    A forward pass writes S new columns for every row, each row at its own offset. Columns past a row's
-    length hold padding that later writes replace; the attention mask hides them until then.
+    A forward pass writes S new columns for every row that takes part, each row at its own offset. Columns
+    past a row's length hold padding that later writes replace; the attention mask hides them until then.
     """
 
     def __init__(self, model: PreTrainedModel, rows: int, capacity: int) -> None:
@@ -30,11 +30,18 @@ class RaggedCache(Cache):
         self._keys: dict[int, torch.Tensor] = {}
         self._values: dict[int, torch.Tensor] = {}
         self._columns = torch.zeros(rows, 0, dtype=torch.long)
+        self._rows: torch.Tensor | None = None
 
-    def begin(self, columns: torch.Tensor) -> None:
-        """Announce the columns `[B, S]` that the next forward pass writes."""
-        self._columns = columns
-        self.width = int(columns.max()) + 1
+    def begin(self, columns: torch.Tensor, rows: torch.Tensor | None = None) -> None:
+        """Announce the next forward pass.
+
+        Args:
+            columns: that it writes, `[R, S]`.
+            rows: that take part, `[R]`; None for all B.
+        """
+        self._columns, self._rows = columns, rows
+        # As wide as for all rows, so that a row's attention adds up in the same order with any company.
+        self.width = int(torch.maximum(columns.max(), self.lengths.max() + columns.shape[1] - 1)) + 1
         while self.capacity < self.width:
             self.capacity *= 2
 
@@ -46,19 +53,20 @@ class RaggedCache(Cache):
         *args: object,
         **kwargs: object,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store `[B, heads, S, D]` keys and values of a layer; return all columns in use."""
+        """Store `[R, heads, S, D]` keys and values of a layer; return all columns in use of these rows."""
         keys = self._buffer(self._keys, layer_idx, key_states)
         values = self._buffer(self._values, layer_idx, value_states)
-        rows = torch.arange(len(keys), device=keys.device)[:, None]
-        keys[rows, :, self._columns] = key_states.transpose(1, 2)
-        values[rows, :, self._columns] = value_states.transpose(1, 2)
-        return keys[:, :, : self.width], values[:, :, : self.width]
+        rows = torch.arange(len(keys), device=keys.device) if self._rows is None else self._rows
+        keys[rows[:, None], :, self._columns] = key_states.transpose(1, 2)
+        values[rows[:, None], :, self._columns] = value_states.transpose(1, 2)
+        keys, values = keys[:, :, : self.width], values[:, :, : self.width]
+        return (keys, values) if self._rows is None else (keys[rows], values[rows])
 
     def _buffer(self, store: dict[int, torch.Tensor], layer: int, like: torch.Tensor) -> torch.Tensor:
         old = store.get(layer)
         if old is None or old.shape[2] < self.capacity:
-            rows, heads, _, size = like.shape
-            store[layer] = like.new_zeros(rows, heads, self.capacity, size)
+            _, heads, _, size = like.shape
+            store[layer] = like.new_zeros(len(self.lengths), heads, self.capacity, size)
             if old is not None:
                 store[layer][:, :, : old.shape[2]] = old
         return store[layer]

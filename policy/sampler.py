@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -94,6 +95,10 @@ class TransformersSampler:
         return CachedConversations(self.policy, self.max_action_tokens, uniforms, temperature)
 
 
+FEWEST = 4
+"""Rows of the smallest pass: a matrix product of fewer may add up in another order."""
+
+
 class CachedConversations:
     """Running conversations whose keys and values stay in a `RaggedCache`."""
 
@@ -135,32 +140,35 @@ class CachedConversations:
         count = len(fed)
         ids: list[list[int]] = [[] for _ in range(count)]
         logprobs: list[list[float]] = [[] for _ in range(count)]
-        active = list(range(count))
+        rows = active = list(range(count))
+        speaking = set(active)
         for _ in range(self._limit):
-            logits = self._forward(fed)
-            tokens, chosen = self._draw(logits, active)
+            logits = self._forward(fed, rows)
+            places = [place for place, row in enumerate(rows) if row in speaking]
+            tokens, chosen = self._draw(logits[places], active)
             for row, token, logprob in zip(active, tokens, chosen, strict=True):
                 ids[row].append(token)
                 logprobs[row].append(logprob)
             active = [row for row in active if ids[row][-1] not in self._stops]
             if not active:
                 break
-            fed = [[] for _ in range(count)]
-            for row in active:
-                fed[row] = ids[row][-1:]
+            rows, speaking = company(active, count), set(active)
+            fed = [ids[row][-1:] if row in speaking else [] for row in rows]
         return [
             SampledAction(ids[row], logprobs[row], complete=ids[row][-1] in self._stops)
             for row in range(count)
         ]
 
-    def _forward(self, fed: list[list[int]]) -> torch.Tensor:
-        """Feed tokens to the rows; return logits `[B, V]` after the last one (padding where none was fed)."""
-        device, lengths = self._model.device, self._cache.lengths
+    def _forward(self, fed: list[list[int]], rows: list[int]) -> torch.Tensor:
+        """Feed tokens to R rows; return logits `[R, V]` after the last one (padding where none was fed)."""
+        device, everyone = self._model.device, len(rows) == len(self._rows)
+        index = torch.tensor(rows, device=device)
+        lengths = self._cache.lengths[index]
         counts = torch.tensor([len(ids) for ids in fed], device=device)
         span = int(counts.max())
         tokens = torch.tensor([[*ids, *([0] * (span - len(ids)))] for ids in fed], device=device)
         columns = lengths[:, None] + torch.arange(span, device=device)
-        self._cache.begin(columns)
+        self._cache.begin(columns, None if everyone else index)
         mask = torch.arange(self._cache.width, device=device)[None, None, None] <= columns[:, None, :, None]
         hidden = run_decoder(
             self._model,
@@ -170,14 +178,13 @@ class CachedConversations:
             past_key_values=self._cache,
             use_cache=True,
         )
-        self._cache.lengths = lengths + counts
+        self._cache.lengths = self._cache.lengths.index_add(0, index, counts)
         last = (counts - 1).clamp(min=0)
         final = hidden[torch.arange(len(fed), device=device), last]
         return functional.linear(final, output_head(self._model)).float()
 
-    def _draw(self, logits: torch.Tensor, active: list[int]) -> tuple[list[int], list[float]]:
-        index = torch.tensor(active, device=logits.device)
-        chosen = logits[index]
+    def _draw(self, chosen: torch.Tensor, active: list[int]) -> tuple[list[int], list[float]]:
+        index = torch.tensor(active, device=chosen.device)
         if self._temperature == 0:
             logprobs = functional.log_softmax(chosen, dim=-1)
             tokens = chosen.argmax(dim=-1)
@@ -191,3 +198,16 @@ class CachedConversations:
         self._drawn[index] += 1
         picked = logprobs.gather(1, tokens[:, None])[:, 0]
         return tokens.tolist(), picked.tolist()
+
+
+def company(active: list[int], count: int) -> list[int]:
+    """Return which of B rows the next pass has, in ascending order: those that still speak, if they are few.
+
+    To pick rows copies what is cached of them, which pays where most rows stay behind. Rows that ended their
+    action fill a pass up, so that what a row says does not depend on how many others speak with it.
+    """
+    if count <= FEWEST or 2 * len(active) > count:
+        return list(range(count))
+    speaking = set(active)
+    silent = (row for row in range(count) if row not in speaking)
+    return sorted([*active, *islice(silent, max(FEWEST - len(active), 0))])

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sdar.policy.model import Policy
-from sdar.policy.sampler import SampledAction, TransformersSampler
+from sdar.policy.sampler import SampledAction, TransformersSampler, company
 from sdar.policy.scoring import Row, forward_rows, log_distribution
 from sdar.schemas.seeds import generator
 
@@ -160,3 +160,10 @@ def test_the_cache_outgrows_its_first_capacity(policy: Policy) -> None:
     action = TransformersSampler(policy, LIMIT).start(uniforms([1]), 1.0).act([0], [prompt])[0]
     grown = Talk([*prompt, *action.ids], list(range(len(prompt), len(prompt) + len(action.ids))))
     np.testing.assert_allclose(action.logprobs, rescored(policy, [grown], 1.0)[0], atol=1e-5)
+
+
+def test_few_speakers_get_a_pass_of_their_own() -> None:
+    assert company([2, 5, 6, 7, 9], 10) == [2, 5, 6, 7, 9]
+    assert company([3, 7], 10) == [0, 1, 3, 7]  # four at least
+    assert company([1, 2, 3, 4, 5, 6], 10) == list(range(10))  # to pick most of them costs more than it saves
+    assert company([2], 3) == [0, 1, 2]
