@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +15,9 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine(load_before: float, *modules: ModuleType) -> dict[str, Any]:
-    """Return what the figures depend on: system, cores, versions, and the load before and now."""
+    """Return what the figures depend on: command, system, cores, versions, and the load before and now."""
     return {
+        "command": shlex.join(["python", *sys.argv]),
         "system": platform.platform(),
         "cores": os.cpu_count(),
         "python": sys.version.split()[0],
