@@ -12,6 +12,7 @@ import duckdb
 from sdar.schemas.keys import canonical_json
 from sdar.schemas.study import Member, StudyRecord
 from sdar.storage import prune
+from sdar.storage.database import connection
 from sdar.storage.lock import writer_lock
 from sdar.storage.snapshot import Publisher
 from sdar.storage.store import Store, open_store
@@ -107,6 +108,12 @@ class StudyStore(Store):
     def _turn(self) -> Iterator[None]:
         with writer_lock(self.path / "turn.lock", _COMMAND, TURN_S):
             yield
+
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        # Not kept open as by a single writer: no other process could write meanwhile.
+        with connection(self._database, read_only=True) as opened:
+            yield opened
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

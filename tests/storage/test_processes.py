@@ -15,6 +15,7 @@ from store_samples import child_environment, episode, filled, run, stage
 
 from sdar.schemas.errors import InputError, StoreBusyError
 from sdar.storage import open_store, snapshot
+from sdar.storage.study import open_study_store
 
 HOLD = """
 import sys, time
@@ -252,3 +253,12 @@ def test_a_writer_opens_the_database_once_for_all_it_reads(tmp_path, monkeypatch
     assert opened == [True, False, True]
     store.runs()
     assert opened == [True, False, True, True]
+
+
+def test_a_process_of_a_study_reads_and_leaves_the_file_to_the_others(tmp_path):
+    filled(tmp_path)
+    store = open_study_store(tmp_path)
+    store.join()
+    assert store.run("r1").status == "running"
+    other = "import duckdb, sys; duckdb.connect(sys.argv[1]).close()"
+    subprocess.run([sys.executable, "-c", other, str(tmp_path / "store.duckdb")], check=True)
