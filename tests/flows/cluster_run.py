@@ -54,7 +54,7 @@ def main() -> None:
         cluster = open_cluster(config, path / "shards")
         session.mapper = cluster.mapper
         wait_until_ready(server, 600)
-        improve(session, Silent(), cluster.task_runner)
+        improve(session, Silent(), task_runner=cluster.task_runner)
         session.finish("done")
     artifacts = {f"{number} {stage}": made.id for (number, stage), made in session.artifacts.items()}
     print(json.dumps(artifacts), flush=True)
