@@ -12,7 +12,6 @@ with `workers=True` goes through it. A bounded number of workers holds the envir
 
 from __future__ import annotations
 
-import os
 import pickle
 import weakref
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from sdar.envs.worker_main import Answer, Made, Request
 from sdar.envs.worker_pool import POOL, Ask, Conversation
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.errors import EnvironmentFailedError
+from sdar.schemas.machine import cores
 from sdar.schemas.records import TaskSpec
 
 _STATEFUL = frozenset({"reset", "step", "expert", "next_action"})
@@ -42,7 +42,7 @@ def use_workers(count: int) -> None:
 
 def workers() -> int:
     """Return how many worker processes there may be."""
-    return _size or len(os.sched_getaffinity(0))
+    return _size or cores()
 
 
 @dataclass(frozen=True)

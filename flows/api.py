@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,18 +122,13 @@ def read_settings(config: Settings, rounds: int | None = None) -> RunConfig:
 
 def _run(session: Session, watch: Watch) -> None:
     from sdar.flows.improve import improve as run_flow
-    from sdar.flows.improve import run_rounds
+    from sdar.flows.improve import run_rounds, watched
 
     if os.environ.get("PREFECT_API_URL"):
         run_flow(session, watch)
         return
 
-    def execute(stage: str, round_number: int) -> None:
-        watch.started(stage, round_number)
-        report = session.execute(stage, round_number)
-        watch.finished(report, session.table())
-
-    run_rounds(session, execute, lambda round_number: None)
+    run_rounds(session, partial(watched, session, watch), lambda round_number: None)
 
 
 def _curve(table: Sequence[Row]) -> tuple[Measured, ...]:

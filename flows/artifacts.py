@@ -11,13 +11,14 @@ from pathlib import Path
 
 from sdar.flows.display import COLUMNS, cell, warned
 from sdar.flows.improve import Row
+from sdar.flows.report.texts import DASH, shortened
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Verdict
 
 
 def run_name(run_id: str, config: RunConfig) -> str:
     """Return the name of a flow run: the world, and the run with its time, method and seed."""
-    return f"{config.env.name} · {run_id}"
+    return f"{config.env.name}: {run_id}"
 
 
 def run_tags(config: RunConfig) -> list[str]:
@@ -27,7 +28,12 @@ def run_tags(config: RunConfig) -> list[str]:
 
 def round_table(rows: Sequence[Row]) -> list[dict[str, str]]:
     """Return `Session.table()` as the terminal shows it: titles, units, intervals, a dash for nothing."""
-    return [{title: cell(row, key) for key, title in COLUMNS.items()} for row in rows]
+    return [{title: _markdown(cell(row, key)) for key, title in COLUMNS.items()} for row in rows]
+
+
+def _markdown(text: str) -> str:
+    """Return a cell for the page, which reads Markdown and makes a bullet of a lone hyphen."""
+    return DASH if text == "-" else text
 
 
 def progress_percent(round_number: int, rounds: int, verdict: Verdict | None) -> float:
@@ -41,8 +47,10 @@ def verdict_text(run_id: str, store: Path, verdict: Verdict | None, rows: Sequen
     """Return the verdict, the warnings and where the report is, as Markdown."""
     report = store.absolute() / "reports" / f"{run_id}.html"
     command = f"sdar report --run {shlex.quote(run_id)} --store {shlex.quote(str(store))}"
-    lines = [f"## {verdict.sentence}" if verdict else "## No verdict yet"]
+    lines = ["## No verdict yet"]
     if verdict is not None:
+        head, colon, rest = shortened(verdict.sentence).partition(": ")
+        lines = [f"## {head}", *([rest] if colon else [])]
         lines.append(f"Best policy: round {verdict.best_round}, `{verdict.best_policy}`")
     lines += [f"- {warning}" for warning in warned(rows)]
     lines.append(f"`{command}` writes the report: `{report}`")

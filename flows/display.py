@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdar.flows.improve import Report, Row, Watch
+from sdar.flows.report.texts import shortened
 from sdar.flows.terminal import is_terminal
 from sdar.schemas.records import Verdict
 
@@ -50,6 +51,9 @@ _FORMATS = {
     "seconds": "{:.1f}",
 }
 _VISIBLE_ROUNDS = 20
+_LEFT_OUT = ("tokens_per_second", "entropy", "drift", "gate_share", "collected", "gate_mean", "gap")
+"""Columns that a narrow terminal does without, the first one first."""
+_GUTTER = 2
 _HASH_LENGTH = 64
 
 
@@ -106,11 +110,28 @@ def warned(table: Sequence[Row]) -> list[Warned]:
 
 
 def time_left(rounds_done: int, rounds: int, elapsed: float) -> str:
-    """Return an estimate of the time that the remaining rounds take at most, as text."""
+    """Return at most how long the remaining rounds take, as text; nothing before a round is done."""
     if rounds_done < 1:
-        return "-"
+        return ""
     seconds = round(elapsed / rounds_done * max(rounds - rounds_done, 0))
     return f"{seconds // 60} min {seconds % 60:02d} s" if seconds >= 60 else f"{seconds} s"
+
+
+def fitting(rows: Sequence[Row], width: int) -> list[str]:
+    """Return the keys of the columns of the live table that fit beside one another.
+
+    Args:
+        rows: of the table.
+        width: of the terminal in characters.
+    """
+    needed = {
+        key: _GUTTER + max(len(title), *(len(cell(row, key)) for row in rows), 0)
+        for key, title in COLUMNS.items()
+    }
+    for key in _LEFT_OUT:
+        if sum(needed.values()) - _GUTTER > width:
+            del needed[key]
+    return list(needed)
 
 
 @contextmanager
@@ -129,9 +150,11 @@ def open_watch(rounds: int, *, as_json: bool = False, stream: TextIO | None = No
     if not is_terminal(stream):
         yield PlainLines(stream)
         return
-    table = LiveTable(rounds)
-    with Live(get_renderable=table.render, console=Console(file=stream), refresh_per_second=2):
+    console = Console(file=stream)
+    table = LiveTable(rounds, console=console)
+    with Live(get_renderable=table.render, console=console, refresh_per_second=2):
         yield table
+        table.ended = True
 
 
 @dataclass
@@ -182,10 +205,12 @@ class PlainLines:
 
 @dataclass
 class LiveTable:
-    """A table with one row per round, the stage that is running, progress and time left."""
+    """A table with one row per round; until the run has ended, the stage that is running and time left."""
 
     rounds: int
     clock: Callable[[], float] = time.monotonic
+    console: Console | None = None
+    ended: bool = False
     _rows: Sequence[Row] = ()
     _now: str = "starting"
     _round: int = 0
@@ -207,11 +232,14 @@ class LiveTable:
 
     def render(self) -> Group:
         """Return what the terminal shows at this moment."""
-        table = Table(box=None, pad_edge=False)
-        for title in COLUMNS.values():
-            table.add_column(title, justify="right", no_wrap=True)
-        for row in self._rows[-_VISIBLE_ROUNDS:]:
-            table.add_row(*(cell(row, key) for key in COLUMNS))
+        table, rows = Table(box=None, pad_edge=False), self._rows[-_VISIBLE_ROUNDS:]
+        keys = fitting(rows, self.console.width) if self.console else list(COLUMNS)
+        for key in keys:
+            table.add_column(COLUMNS[key], justify="right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(cell(row, key) for key in keys))
+        if self.ended:
+            return Group(table)  # the closing lines repeat the warnings
         elapsed, first = self.clock() - self._began, self._first or 0
         left = time_left(self._round - first, self.rounds + 1 - first, elapsed)  # round 0 counts
         progress = Table.grid(padding=(0, 2))
@@ -219,7 +247,7 @@ class LiveTable:
             ProgressBar(total=self.rounds + 1, completed=self._round, width=30),
             Text(self._now),
             Text(f"{elapsed:.0f} s so far"),
-            Text(f"at most {left} left"),
+            Text(f"at most {left} left" if left else ""),
         )
         warnings = [Text(str(warning), style="yellow") for warning in warned(self._rows)]
         return Group(table, *warnings, progress)
@@ -236,7 +264,7 @@ def close(closing: Closing, *, as_json: bool = False, stream: TextIO | None = No
     if verdict is not None:
         success = cell(_best_row(closing), "success")
         lines += [
-            verdict.sentence,
+            shortened(verdict.sentence),
             f"Best policy: {verdict.best_policy}, of round {verdict.best_round}.",
             f"Its success on the panel: {success} (95 % interval).",
             f"It is a Hugging Face folder: {closing.policy_path}"

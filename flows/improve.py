@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ class _Here:
 
 def run_rounds(
     session: Session,
-    execute: Callable[[str, int], None],
+    execute: Callable[[str, int], object],
     publish: Callable[[int], None],
     first: int = 0,
 ) -> None:
@@ -114,6 +115,14 @@ def run_rounds(
         publish(round_number)
         if session.verdict is not None and session.verdict.stop:
             return
+
+
+def watched(session: Session, watch: Watch, stage: str, round: int) -> Report:
+    """Execute one stage and tell the watch when it begins and when it is stored."""
+    watch.started(stage, round)
+    report = session.execute(stage, round)
+    watch.finished(report, session.table())
+    return report
 
 
 def improve(
@@ -137,6 +146,7 @@ def improve(
     """
     from prefect import flow, tags, task
     from prefect.cache_policies import NO_CACHE
+    from prefect.context import TagsContext
     from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -145,20 +155,18 @@ def improve(
     here = _Here(session, watch)
 
     def run_stage(stage: str, round_number: int) -> str:
-        here.watch.started(stage, round_number)
-        report = here.session.execute(stage, round_number)
-        here.watch.finished(report, here.session.table())
-        return report.artifact_id
+        return watched(here.session, here.watch, stage, round_number).artifact_id
 
     def execute(stage: str, round_number: int) -> None:
         # The store is the cache: Prefect's own would hand back ids that the store may no longer hold.
         options = task(
             name=stage,
-            task_run_name=f"round {round_number} · {stage}",
+            task_run_name=f"round {round_number}: {stage}",
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        options(run_stage)(stage, round_number)
+        with TagsContext():  # a task with tags asks the server for a place under each, and waits up to 2 s
+            options(run_stage)(stage, round_number)
 
     @flow(
         name="improve",
@@ -194,19 +202,34 @@ def _publisher(session: Session) -> Callable[[int], None]:
         create_table_artifact,
         update_progress_artifact,
     )
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import ArtifactUpdate
 
     from sdar.flows.artifacts import progress_percent, round_table, verdict_text
 
     run_id = session.run_id
-    progress = create_progress_artifact(0.0, key="progress", description=f"Run {run_id}: rounds")
-    assert isinstance(progress, UUID)  # a coroutine only inside an event loop
+    progress = _made(create_progress_artifact(0.0, key="progress", description=f"Run {run_id}: rounds"))
+    made: dict[str, UUID] = {}
 
     def publish(round_number: int) -> None:
         rows = session.table()
         text = f"Run {run_id}, up to round {round_number}. Success with its 95 % interval."
-        create_table_artifact(table=round_table(rows), key="rounds", description=text)
-        create_markdown_artifact(verdict_text(run_id, session.store.path, session.verdict, rows), "verdict")
+        table = round_table(rows)
+        verdict = verdict_text(run_id, session.store.path, session.verdict, rows)
+        if made:  # the page lists every artifact of a flow run: one of each kind, not one a round
+            with get_client(sync_client=True) as client:
+                for key, data in (("rounds", json.dumps(table)), ("verdict", verdict)):
+                    client.update_artifact(made[key], ArtifactUpdate(data=data, description=text))
+        else:
+            made["rounds"] = _made(create_table_artifact(table=table, key="rounds", description=text))
+            made["verdict"] = _made(create_markdown_artifact(verdict, "verdict", text))
         done = progress_percent(round_number, session.config.stop.rounds, session.verdict)
         update_progress_artifact(progress, done)
 
     return publish
+
+
+def _made(identity: object) -> UUID:
+    """Return the id of a new artifact, which is a coroutine only inside an event loop."""
+    assert isinstance(identity, UUID)
+    return identity

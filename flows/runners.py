@@ -7,11 +7,11 @@ the flow's process writes the store; others read policies in its `blobs/` and ex
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import shutil
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sdar.flows.environment import prepare_environment
 from sdar.schemas.config import RunConfig, RunnerKind
 from sdar.schemas.errors import ConfigError, EnvironmentFailedError, EnvironmentMissingError
+from sdar.schemas.machine import cores
 
 if TYPE_CHECKING:
     from prefect.task_runners import TaskRunner
@@ -31,6 +32,8 @@ RETRIES = 3
 _OUTSIDE = ("ray", "distributed", "prefect")
 """Packages whose errors are about the cluster, not about what a shard does."""
 _PACKAGES = {"ray": ("prefect_ray", "ray"), "dask": ("prefect_dask", "distributed")}
+_BEGINNINGS = {("prefect_ray", "__enter__"), ("prefect_dask", "client")}
+"""Where Prefect's task runners start their cluster or connect to it: package and function."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,25 @@ def open_cluster(config: RunConfig, folder: Path) -> Cluster:
     return Cluster(runner, through_files(folder, config.runner.shards, submit, config.workers))
 
 
+@contextmanager
+def cluster_checked(config: RunConfig) -> Iterator[None]:
+    """Say what to do when the cluster of the `with` block does not start, or does not answer.
+
+    Raises:
+        EnvironmentFailedError: that is so; other errors stay as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        places = {
+            (str(frame.f_globals.get("__name__")).split(".")[0], frame.f_code.co_name)
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        }
+        if not places & _BEGINNINGS:
+            raise
+        raise EnvironmentFailedError(_not_begun(config.runner.kind, config.runner.address, error)) from error
+
+
 def ray_runner(config: RunConfig) -> TaskRunner[Any]:
     """Return Prefect's task runner for the configured Ray cluster, or for one of this machine's cores."""
     from prefect_ray import RayTaskRunner
@@ -130,11 +152,6 @@ def dask_runner(config: RunConfig) -> TaskRunner[Any]:
     return runner
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def threads(config: RunConfig) -> int:
     """Return the threads of torch in this run."""
     return config.policy.threads or cores()
@@ -157,6 +174,15 @@ def _submit(shards: Sequence[Shard], options: dict[str, Any]) -> None:
             if type(error).__module__.split(".")[0] not in _OUTSIDE:
                 raise
             raise EnvironmentFailedError(_lost(error)) from error
+
+
+def _not_begun(kind: str, address: str, error: Exception) -> str:
+    where = f"the {kind} cluster at {address} does not answer" if address else f"{kind} does not start here"
+    return (
+        f"{where} ({type(error).__name__}: {' '.join(str(error).split())}). "
+        f"Next: {'start it, then sdar run --resume; or ' if address else ''}"
+        "sdar run --resume --runner local"
+    )
 
 
 def _lost(error: Exception) -> str:

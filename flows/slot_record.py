@@ -68,16 +68,17 @@ def why_not(due: datetime, now: datetime, last: Begun | None, catch_up: CatchUp)
     stands for all of them.
 
     Args:
-        due: when the slot should have begun.
+        due: when the slot should have begun, in the timezone of the reasons.
         now: the present moment.
         last: the slot that worked last.
         catch_up: whether a slot is made up for that was missed because nothing was there to begin it.
     """
+    zone = due.tzinfo
     if last is not None and last.began >= due:
-        return f"the slot that began at {shown(last.began)} stands for it"
+        return f"the slot that began at {shown(last.began.astimezone(zone))} stands for it"
     waited = last is not None and last.ended is not None and last.ended >= due
     if catch_up == "none" and now - due > LATE and not waited:
-        return f"it was missed, and --catch-up none makes up for nothing ({shown(now)})"
+        return f"it was missed, and --catch-up none makes up for nothing ({shown(now.astimezone(zone))})"
     return None
 
 

@@ -7,6 +7,7 @@ imported only where a flow is served or run.
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
@@ -28,6 +30,7 @@ from sdar.flows.environment import prepare_environment
 from sdar.flows.improve import improve
 from sdar.flows.interrupts import LIMIT_S, Interrupted, interruptible
 from sdar.flows.progress import recorded
+from sdar.flows.report.texts import shortened
 from sdar.flows.slot_record import SCHEDULE_LOG, STAGE_LOG, CatchUp, Overlap, SlotRecord, shown, why_not
 from sdar.flows.trackers.base import tracked
 from sdar.schemas.errors import StoreBusyError
@@ -52,7 +55,7 @@ class _Slot:
 
 def slot_name() -> str:
     """Return the name of this flow run: the moment for which it was scheduled."""
-    return f"slot of {shown(_due())}"
+    return f"slot of {shown(_due(runtime.flow_run.parameters.get('timezone', 'UTC')))}"
 
 
 # The server checks the parameters against their schema; the annotations cannot be resolved in a new process.
@@ -64,6 +67,7 @@ def slot(
     overlap: Overlap = "refuse",
     catch_up: CatchUp = "one",
     retries: int = 0,
+    timezone: str = "UTC",
 ) -> State[None]:
     """Go on with the newest continuation of a run for a number of rounds.
 
@@ -74,10 +78,11 @@ def slot(
         overlap: what to do while somebody else writes to the store: `refuse` the slot, or `queue` it.
         catch_up: whether `one` slot, or `none`, makes up for those that were missed.
         retries: how often to try again after a failure.
+        timezone: of the moments that are told, for instance Europe/Berlin.
     """
     prepare_environment()
     _stand_alone()
-    wish = _Slot(_due(), run, rounds, overlap, catch_up, retries)
+    wish = _Slot(_due(timezone), run, rounds, overlap, catch_up, retries)
     try:
         with interruptible(lambda: None):
             return _carry_out(Path(store), wish)
@@ -85,16 +90,17 @@ def slot(
         raise SystemExit(interruption.exit_code) from None
 
 
-def _due() -> datetime:
-    due = runtime.flow_run.scheduled_start_time
-    return datetime.now(UTC) if due is None else datetime.fromtimestamp(due.timestamp(), UTC)
+def _due(timezone: str) -> datetime:
+    due, zone = runtime.flow_run.scheduled_start_time, ZoneInfo(timezone)
+    return datetime.now(zone) if due is None else datetime.fromtimestamp(due.timestamp(), zone)
 
 
 def _stand_alone() -> None:
     """Leave Ctrl-C to the parent, which ends its slots in order, and end when the parent has gone."""
     with suppress(PermissionError):  # already the leader of a group, under a worker
         os.setsid()
-    parent = os.getppid()
+    starter = multiprocessing.parent_process()  # which may have gone before this process came here
+    parent = starter.pid if starter else os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -119,7 +125,7 @@ def _carry_out(path: Path, wish: _Slot) -> State[None]:
             _work(store, wish, record)
     except StoreBusyError as busy:
         record.note("refused", wish.due, reason=str(busy))
-        _tell(wish, f"refused: {busy}")
+        _tell(wish, f"refused: {busy} With --overlap queue a slot waits.")
         return Completed(name="Refused", message=str(busy))
     return Completed()
 
@@ -152,10 +158,10 @@ def _work(store: Store, wish: _Slot, record: SlotRecord) -> None:
         record.note("failed", wish.due, reason=str(error))
         _tell(wish, f"failed: {error}")
         raise
-    sentence = session.verdict.sentence if session.verdict else ""
+    sentence = shortened(session.verdict.sentence) if session.verdict else ""
     record.note("done", wish.due, run=session.run_id, first=first, reason=sentence, report=str(report))
     _tell(wish, f"run {session.run_id} is done. {sentence} Report: {report}")
 
 
 def _tell(wish: _Slot, text: str) -> None:
-    print(f"{datetime.now(UTC):%H:%M:%S}  slot of {shown(wish.due)}: {text}", flush=True)
+    print(f"{datetime.now(wish.due.tzinfo):%H:%M:%S}  slot of {shown(wish.due)}: {text}", flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from sdar.flows.study_pool import Event, Failure, Pool
 from sdar.flows.study_report import Reporter
 from sdar.flows.study_watch import StudyWatch
 from sdar.schemas.errors import ConfigError, InputError
+from sdar.schemas.machine import cores
 from sdar.schemas.near import did_you_mean
 from sdar.schemas.study import Member, StudyRecord
 
@@ -64,7 +64,7 @@ class Driver:
         return {run.id for run in self.store.runs() if run.status == "done"}
 
     def _jobs(self, left: int) -> int:
-        return max(min(self.jobs or len(os.sched_getaffinity(0)), left), 1)
+        return max(min(self.jobs or cores(), left), 1)
 
     def _on_event(self, watch: StudyWatch) -> Callable[[Member, Event], None]:
         def on_event(member: Member, event: Event) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shlex
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sdar
 from sdar.flows.study_page import page
 from sdar.flows.study_tables import markdown
+from sdar.schemas.machine import cores
 from sdar.schemas.study import Member, StudyRecord
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Reporter:
             "machine": {
                 "system": platform.system(),
                 "processor": platform.machine(),
-                "cores": len(os.sched_getaffinity(0)),
+                "cores": cores(),
                 "python": sys.version.split()[0],
             },
             "versions": {"sdar": sdar.__version__, **{name: version(name) for name in _PACKAGES}},

@@ -155,7 +155,7 @@ class LiveTable:
             ProgressBar(total=total, completed=done, width=30),
             Text(f"{done} of {total} runs"),
             Text(f"{elapsed:.0f} s so far"),
-            Text(f"about {left} left"),
+            Text(f"about {left} left" if left else ""),
         )
         return Group(table, progress)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from sdar.flows.commands.options import resume_command
 from sdar.flows.display import cell
+from sdar.flows.report.texts import duration, shortened
 from sdar.flows.watching import Published, Row, Scene
 
 _COLUMNS = {
@@ -59,7 +59,7 @@ def line(scene: Scene) -> str:
     if gap:
         parts.append(f"gap {cell(gap, 'gap')}")
     if scene.run_left is not None:
-        parts.append(f"at most {duration(scene.run_left)} left")
+        parts.append(f"at most {duration(scene.run_left, 0)} left")
     return "  ".join(parts)
 
 
@@ -132,14 +132,6 @@ def sentences(scene: Scene) -> Iterator[str]:
         yield f"Everything about it: sdar report --open --run {run.run_id} --store {store}"
 
 
-def duration(seconds: float) -> str:
-    """Return a time span as people say it."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
-
-
 def band(row: Row, width: int = _BAND, *, plain: bool = False) -> str:
     """Return an interval from 0 to 100 % as a line of signs with a point for the value.
 
@@ -184,7 +176,7 @@ def _progress(scene: Scene) -> Iterator[RenderableType]:
     share = news.done / news.total if news.total else 0.0
     if not news.total and left is not None:
         share = scene.elapsed / max(scene.elapsed + left, 1e-9)
-    time = f"{duration(scene.elapsed)} so far" + (f", about {duration(left)} left" if left else "")
+    time = f"{duration(scene.elapsed, 0)} so far" + (f", about {duration(left, 0)} left" if left else "")
     grid = Table.grid(padding=(0, 2))
     grid.add_row(ProgressBar(total=1.0, completed=share, width=_BAND), Text(time))
     yield grid
@@ -193,16 +185,16 @@ def _progress(scene: Scene) -> Iterator[RenderableType]:
 def _tail(scene: Scene) -> Iterator[str]:
     run = scene.run
     if scene.run_left is not None:
-        yield f"The run: at most {duration(scene.run_left)} left."
+        yield f"The run: at most {duration(scene.run_left, 0)} left."
     if run is not None and run.verdict is not None:
-        sentence = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1", run.verdict["sentence"])
+        sentence = shortened(run.verdict["sentence"])
         yield f"Verdict of round {run.verdict['round']}: {sentence}"
     if scene.others:
         yield "Also going on: " + ", ".join(f"{each.run_id} (round {each.round})" for each in scene.others)
     if scene.status == "running":
         yield f"Written by {scene.owner}."
     if scene.age is not None:
-        yield f"Last heard of {duration(scene.age)} ago."
+        yield f"Last heard of {duration(scene.age, 0)} ago."
     if scene.status == "busy":
         yield from sentences(scene)
 

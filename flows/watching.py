@@ -177,11 +177,13 @@ class Observer:
 
 def read_published(store: Store, wanted: str | None) -> Published | None:
     """Return what is published of a run, or of the latest one if it is not there; None without any."""
+    from sdar.storage import literal
+
     runs = {row["id"]: row for row in store.query(_RUNS).to_pylist()}
     if not runs:
         return None
     record = runs.get(wanted or "") or list(runs.values())[-1]
-    name = "'" + record["id"].replace("'", "''") + "'"
+    name = literal(record["id"])
     stages = store.query(_STAGES.format(run=name)).to_pylist()
     verdicts = store.query(_VERDICT.format(run=name)).to_pylist()
     config = json.loads(record["config"])

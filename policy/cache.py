@@ -60,7 +60,10 @@ class RaggedCache(Cache):
         keys[rows[:, None], :, self._columns] = key_states.transpose(1, 2)
         values[rows[:, None], :, self._columns] = value_states.transpose(1, 2)
         keys, values = keys[:, :, : self.width], values[:, :, : self.width]
-        return (keys, values) if self._rows is None else (keys[rows], values[rows])
+        if self._rows is None:
+            return keys, values
+        # Copies whole blocks, where `keys[rows]` copies number by number.
+        return keys.index_select(0, rows), values.index_select(0, rows)
 
     def _buffer(self, store: dict[int, torch.Tensor], layer: int, like: torch.Tensor) -> torch.Tensor:
         old = store.get(layer)

@@ -169,7 +169,10 @@ class CachedConversations:
         tokens = torch.tensor([[*ids, *([0] * (span - len(ids)))] for ids in fed], device=device)
         columns = lengths[:, None] + torch.arange(span, device=device)
         self._cache.begin(columns, None if everyone else index)
-        mask = torch.arange(self._cache.width, device=device)[None, None, None] <= columns[:, None, :, None]
+        later = torch.arange(self._cache.width, device=device)[None, None, None] > columns[:, None, :, None]
+        # What is added to the scores; a mask of truth values would be made into this in every layer anew.
+        mask = torch.zeros(later.shape, dtype=self._model.dtype, device=device)
+        mask.masked_fill_(later, float("-inf"))
         hidden = run_decoder(
             self._model,
             input_ids=tokens,

@@ -1,11 +1,11 @@
-"""Opening the DuckDB file: short connections, one at a time in this process, with retry between processes."""
+"""Opening the DuckDB file: for a short time, once at a time in this process, with retry between processes."""
 
 from __future__ import annotations
 
 import errno
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,31 +69,87 @@ def connection(database: Path, *, read_only: bool, wait: float = WAIT) -> Iterat
         InputError: the disk is full, or the file may not be opened.
     """
     with PROCESS_LOCK, user_errors(database):
-        opened = _open(database, read_only, time.monotonic() + wait)
+        opened = _patiently(
+            lambda: duckdb.connect(database, read_only=read_only, config=CONFIG), database, wait
+        )
         try:
             yield opened
         finally:
             opened.close()
 
 
-def open_for_reading(database: Path, wait: float = WAIT) -> duckdb.DuckDBPyConnection:
-    """Open the database for reading and leave it open; use and close it with `PROCESS_LOCK` held only.
+class Attachment:
+    """One DuckDB for all that a writer does; the file is attached to it while it is read or written.
 
-    Args:
-        database: the `.duckdb` file.
-        wait: seconds to retry while another process holds the file.
-
-    Raises:
-        StoreBusyError: another process held the file for longer than `wait`.
-        IntegrityError: the file is damaged.
+    To start a DuckDB costs several times what it costs to attach a file. Errors are those of `connection`;
+    any exception in a `with` block throws away the DuckDB, and with it what was not committed.
     """
-    return _open(database, True, time.monotonic() + wait)
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._opened: duckdb.DuckDBPyConnection | None = None
+        self._access = ""
+
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Attach the file for reading, and leave it attached: other processes may read, but not write."""
+        with self._guarded():
+            yield self._attach("READ_ONLY")
+
+    @contextmanager
+    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Attach the file for writing for the length of a `with` block."""
+        with self._guarded():
+            yield self._attach("READ_WRITE")
+            self.detach()
+
+    def detach(self) -> None:
+        """Leave the file to others; the DuckDB stays."""
+        with PROCESS_LOCK:
+            if self._opened and self._access:
+                self._opened.execute("USE memory; DETACH store")
+            self._access = ""
+
+    def close(self) -> None:
+        """Leave the file to others and end the DuckDB; the next use starts another one."""
+        with PROCESS_LOCK:
+            if self._opened is not None:
+                self._opened.close()
+            self._opened, self._access = None, ""
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with PROCESS_LOCK, user_errors(self._database):
+            try:
+                yield
+            except BaseException:
+                self.close()
+                raise
+
+    def _attach(self, access: str) -> duckdb.DuckDBPyConnection:
+        opened = self._opened = self._opened or duckdb.connect(":memory:", config=CONFIG)
+        if self._access != access:
+            self.detach()
+            attach = f"ATTACH {literal(str(self._database))} AS store ({access})"
+            _patiently(lambda: opened.execute(attach), self._database, WAIT)
+            self._access = access
+            opened.execute("USE store")
+        return opened
 
 
-def _open(database: Path, read_only: bool, deadline: float) -> duckdb.DuckDBPyConnection:
+def literal(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _patiently(
+    opening: Callable[[], duckdb.DuckDBPyConnection], database: Path, wait: float
+) -> duckdb.DuckDBPyConnection:
+    """Open the file, and try again while another process holds it."""
+    deadline = time.monotonic() + wait
     while True:
         try:
-            return duckdb.connect(database, read_only=read_only, config=CONFIG)
+            return opening()
         except duckdb.IOException as error:
             if "Could not set lock" in str(error):
                 if time.monotonic() >= deadline:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from sdar.schemas.errors import InputError
+from sdar.storage.database import literal
 from sdar.storage.output import SCHEMA_QUERY
 from sdar.storage.store import Store, open_store
 
@@ -84,8 +85,7 @@ class StoreReader:
         return self._of_run("skill_report", run)
 
     def _of_run(self, view: str, run: str | None, round: int | None = None, order: str = "") -> pa.Table:
-        which = self._run_id(run).replace("'", "''")
-        query = f"SELECT * FROM {view} WHERE run_id = '{which}'"
+        query = f"SELECT * FROM {view} WHERE run_id = {literal(self._run_id(run))}"
         query += f" AND round = {int(round)}" if round is not None else ""
         return self.sql(query + (f" ORDER BY {order}" if order else ""))
 

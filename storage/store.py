@@ -31,7 +31,7 @@ from sdar.schemas.records import (
     Verdict,
 )
 from sdar.storage import blobs, lineage, prune, snapshot
-from sdar.storage.database import PROCESS_LOCK, connection, open_for_reading, user_errors
+from sdar.storage.database import PROCESS_LOCK, Attachment, connection, user_errors
 from sdar.storage.identity import artifact_id
 from sdar.storage.lock import Owner, owner, writer_lock
 from sdar.storage.migrate import CURRENT_VERSION, migrate, refuse_newer, schema_version
@@ -74,8 +74,8 @@ def open_store(path: str | Path, *, read_only: bool = False) -> Store:
 class Store:
     """A folder with a database of rows, a folder of blobs and a published copy of the database.
 
-    Reading methods open the database for milliseconds; inside `writer` it stays open for reading until the
-    next commit. Writing methods work inside `writer` only. Threads may share a store, processes may not: each
+    Reading methods open the database for milliseconds; inside `writer` it stays attached until the next
+    commit. Writing methods work inside `writer` only. Threads may share a store, processes may not: each
     opens its own.
     """
 
@@ -87,7 +87,7 @@ class Store:
         self._snapshot = path / "snapshots" / "store.duckdb"
         self._publisher = snapshot.Publisher(self._database, self._snapshot)
         self._writing = False
-        self._reader: duckdb.DuckDBPyConnection | None = None
+        self._attachment = Attachment(self._database)
 
     def schema_version(self) -> int:
         """Return the version of the schema, 0 when there is no database.
@@ -132,7 +132,7 @@ class Store:
                 yield
             finally:
                 self._writing = False
-                self._close_reader()
+                self._attachment.close()
                 self._publisher.flush()
 
     def _catch_up(self) -> None:
@@ -402,31 +402,18 @@ class Store:
                 yield opened
             return
         # A stage reads many times and commits once, and opening the file costs more than most reads.
-        with PROCESS_LOCK, user_errors(self._database):
-            try:
-                self._reader = self._reader or open_for_reading(self._database)
-                yield self._reader
-            except duckdb.Error:
-                self._close_reader()
-                raise
-
-    def _close_reader(self) -> None:
-        with PROCESS_LOCK:
-            if self._reader is not None:
-                self._reader.close()
-            self._reader = None
+        with self._attachment.reading() as opened:
+            yield opened
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         self._require_writer()
-        with PROCESS_LOCK:
-            self._close_reader()
-            with connection(self._database, read_only=False) as opened:
-                opened.begin()
-                yield opened
-                opened.commit()
-                # Only a file without a write-ahead log can be copied.
-                opened.execute("CHECKPOINT")
+        with self._attachment.writing() as opened:
+            opened.begin()
+            yield opened
+            opened.commit()
+            # Only a file without a write-ahead log can be copied.
+            opened.execute("CHECKPOINT")
         self._publisher.soon()
 
     def _require_writer(self) -> None:

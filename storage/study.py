@@ -12,7 +12,6 @@ import duckdb
 from sdar.schemas.keys import canonical_json
 from sdar.schemas.study import Member, StudyRecord
 from sdar.storage import prune
-from sdar.storage.database import connection
 from sdar.storage.lock import writer_lock
 from sdar.storage.snapshot import Publisher
 from sdar.storage.store import Store, open_store
@@ -111,9 +110,9 @@ class StudyStore(Store):
 
     @contextmanager
     def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        # Not kept open as by a single writer: no other process could write meanwhile.
-        with connection(self._database, read_only=True) as opened:
+        with super()._reading() as opened:
             yield opened
+            self._attachment.detach()  # a single writer keeps it attached; here the others could not write
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -47,11 +47,6 @@ def check_engine(config: RunConfig) -> None:
     check_vllm(config.policy.device, _configured_head_size(config))
 
 
-def engine_read(config: RunConfig) -> dict[str, str]:
-    """Return the engine as a part of a stage's key, but for the one that every stored result came from."""
-    return {} if config.rollout.engine == "transformers" else {"rollout.engine": config.rollout.engine}
-
-
 def _check_scorer(config: RunConfig) -> None:
     remedy = "Next: --set policy.scorer=transformers"
     if needs_vocabulary(config.sdar):

@@ -14,7 +14,6 @@ from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode, PanelResult, TaskSpec
 from sdar.schemas.seeds import PANEL_SEED, derive_seed
 from sdar.tasks.collect import play
-from sdar.tasks.engine import engine_read
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -87,24 +86,20 @@ def run_with_skills(inputs: StageInputs) -> StageOutput:
     return _evaluate(inputs, blocks, with_skills=True)
 
 
-def _played(config: RunConfig) -> dict[str, str]:
-    return {**engine_read(config), **reward_read(config)}
-
-
-def _played_and_told(config: RunConfig) -> dict[str, str]:
-    skills = skills_read(config) if config.evaluation.prompt == "skills" else {}
-    return {**skills, **_played(config)}
+def _read_besides(config: RunConfig) -> dict[str, str]:
+    return {**(skills_read(config) if config.evaluation.prompt == "skills" else {}), **reward_read(config)}
 
 
 READS = (
     "env",
     "evaluation.temperature",
+    "rollout.engine",
     "rollout.max_action_tokens",
     "rollout.context",
     "rollout.history_length",
     "policy.max_tokens",
 )
-STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_played_and_told)
+STAGE = Stage("evaluate", 2, (*READS, "evaluation.prompt"), run, seeded=False, fingerprint=_read_besides)
 WITH_SKILLS = Stage(
-    "evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False, fingerprint=_played
+    "evaluate_with_skills", 2, (*READS, "skills"), run_with_skills, seeded=False, fingerprint=reward_read
 )

@@ -16,6 +16,7 @@ from sdar.rl.learner import new_optimiser, optimise
 from sdar.rl.masters import trained_weights
 from sdar.rl.sharding import Rank, shard
 from sdar.schemas.config import PolicyConfig
+from sdar.schemas.machine import cores
 from sdar.tasks.rank_files import WEIGHT, Plan, write_part, write_reports
 from sdar.tasks.trained import OPTIMISER, compute_twice, load_optimiser, load_trained, optimiser_tensors
 
@@ -40,7 +41,7 @@ def learn(plan: Plan, rank: Rank, tokens: int, result: Path) -> None:
 
 def _join(settings: PolicyConfig, rank: Rank, meeting: Path) -> DeviceMesh:
     """Meet the other ranks; they find each other through a file, and talk over the loopback on a CPU."""
-    torch.set_num_threads(max((settings.threads or len(os.sched_getaffinity(0))) // rank.count, 1))
+    torch.set_num_threads(max((settings.threads or cores()) // rank.count, 1))
     device = None
     if settings.device == "cuda":
         device = torch.device("cuda", rank.number)

@@ -12,7 +12,7 @@ import numpy as np
 from sdar.rl.statistics import PairedDifference, paired_bootstrap
 from sdar.schemas.lineage import RunRecord
 from sdar.schemas.seeds import PANEL_SEED, derive_seed
-from sdar.storage import Store
+from sdar.storage import Store, literal
 from sdar.tasks.study_data import MAIN
 
 Row = dict[str, Any]
@@ -123,11 +123,6 @@ class ReportData:
     gain: Gain | None
     relatives: tuple[Relative, ...]
     studies: tuple[Row, ...]
-
-
-def literal(text: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def read_report(store: Store, run: RunRecord) -> ReportData:

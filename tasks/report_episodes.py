@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdar.schemas.errors import InputError
-from sdar.storage import Store
-from sdar.tasks.report_data import literal
+from sdar.storage import Store, literal
 
 Row = dict[str, Any]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
 from sdar.schemas.keys import stage_key
 from sdar.schemas.lineage import Artifact, RunRecord, RunStatus, StageRun, Summary
+from sdar.schemas.machine import cores
 from sdar.schemas.records import Verdict
 from sdar.storage import Store
 from sdar.storage.news import News, told
@@ -356,7 +356,7 @@ class Session:
 
 def use_threads(config: RunConfig) -> None:
     """Give torch the configured number of threads, by default as many as this process has cores."""
-    torch.set_num_threads(config.policy.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(config.policy.threads or cores())
 
 
 def round_half(value: float) -> int:

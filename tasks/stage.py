@@ -6,7 +6,8 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, reduce
+from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,17 +147,16 @@ class Stage:
 def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:
     """Return what the stage reads from outside the store: configuration by dotted path, and file hashes."""
     values: dict[str, Any] = config.model_dump(mode="json")
-    for path, before in LATER.items():
+    as_before = {path for path, before in LATER.items() if _at(values, path) == before}
+    for path in as_before:
         section, _, name = path.partition(".")
-        if values[section][name] == before:
-            del values[section][name]
+        del values[section][name]
     found: dict[str, Any] = dict(stage.fingerprint(config)) if stage.fingerprint else {}
-    for path in stage.reads:
-        value: Any = values
-        for part in path.split("."):
-            value = value[part]
-        found[path] = value
-    return found
+    return found | {path: _at(values, path) for path in stage.reads if path not in as_before}
+
+
+def _at(values: Mapping[str, Any], path: str) -> Any:
+    return reduce(getitem, path.split("."), values)
 
 
 def stage_seed(config: RunConfig, stage: Stage, round: int) -> int:

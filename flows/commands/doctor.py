@@ -46,11 +46,12 @@ def doctor(store: StoreOption = STORE, json_: JsonOption = False) -> None:
 def checks(store: Path) -> Iterator[Check]:
     """Yield the result of every check, one after another."""
     from sdar.flows.doctor import machine, packages, surroundings
+    from sdar.schemas.machine import cores
 
     needed, run = packages.requirements(), surroundings.latest_run(store)
     yield machine.python_check()
     yield from packages.package_checks(needed)
-    yield machine.threads_check(machine.cores(), machine.core_quota(), os.environ)
+    yield machine.threads_check(cores(), machine.core_quota(), os.environ)
     yield machine.memory_check(*machine.memory())
     yield machine.disk_check(store)
     yield machine.gpu_check()

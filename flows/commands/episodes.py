@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 episodes_app = typer.Typer(no_args_is_help=True, help="Look at rollouts.")
 
 RoundOption = Annotated[int | None, typer.Option("--round", min=0, help="Only of this round.")]
+Played = Literal["collect", "evaluate", "evaluate_with_skills", "trial"]
 
 _EPISODES = """
     WITH goals AS (
@@ -56,6 +57,10 @@ _CLEAR_GAP = 0.5
 def list_episodes(
     run: RunOption = None,
     round_: RoundOption = None,
+    stage: Annotated[
+        Played | None,
+        typer.Option("--stage", help="Only of this stage; `collect` are those whose tokens have gaps."),
+    ] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only those without success.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the latest first.")] = 20,
     form: FormatOption = "table",
@@ -63,13 +68,17 @@ def list_episodes(
     store: StoreOption = STORE,
 ) -> None:
     """List episodes of a run, the latest round first."""
+    from sdar.storage import literal
+
     opened = read_store(store)
     conditions = ["NOT e.success"] if failed else []
     if round_ is not None:
         conditions.append(f"s.round = {round_}")
+    if stage is not None:
+        conditions.append(f"s.stage = {literal(stage)}")
     condition = " AND ".join(conditions) or "true"
     table = opened.query(
-        _EPISODES.format(run=_quoted(find_run(opened, run).id), condition=condition, limit=limit)
+        _EPISODES.format(run=literal(find_run(opened, run).id), condition=condition, limit=limit)
     )
     print_table(table.drop_columns(["artifact_id", "error"]), form, out)
 
@@ -96,10 +105,12 @@ def show(
 
 
 def _read(store: Store, run_id: str, wanted: str, round_number: int | None) -> dict[str, Any]:
-    condition = f"starts_with(e.id, {_quoted(wanted)})"
+    from sdar.storage import literal
+
+    condition = f"starts_with(e.id, {literal(wanted)})"
     if round_number is not None:
         condition += f" AND s.round = {round_number}"
-    rows = store.query(_EPISODES.format(run=_quoted(run_id), condition=condition, limit=2)).to_pylist()
+    rows = store.query(_EPISODES.format(run=literal(run_id), condition=condition, limit=2)).to_pylist()
     if not rows or len({row["id"] for row in rows}) > 1:
         amount = "several episodes" if rows else "no episode"
         raise InputError(
@@ -108,10 +119,10 @@ def _read(store: Store, run_id: str, wanted: str, round_number: int | None) -> d
         )
     found = rows[0]
     place = {
-        "run": _quoted(run_id),
+        "run": literal(run_id),
         "round": found["round"],
-        "episode": _quoted(found["id"]),
-        "artifact": _quoted(found.pop("artifact_id")),
+        "episode": literal(found["id"]),
+        "artifact": literal(found.pop("artifact_id")),
     }
     scored = found["stage"] == "collect"
     tokens = store.query(_TOKENS.format(**place)).to_pylist() if scored else []
@@ -138,6 +149,8 @@ def _lines(found: dict[str, Any]) -> list[str | Text]:
         lines.append(Text(f"Skills of the teacher: {names}"))
     if any(turn["tokens"] for turn in found["turns"]):
         lines.append(Text("Each token: gap (teacher minus student, natural log) and gate."))
+    elif found["stage"] != "collect":
+        lines.append(Text("No gaps: the teacher reads episodes of `sdar episodes list --stage collect`."))
     for turn in found["turns"]:
         note = "" if turn["valid"] else "  (not understood)"
         lines += [Text(), Text(f"turn {turn['turn']}  reward {turn['reward']:g}{note}")]
@@ -155,8 +168,3 @@ def _token(token: dict[str, Any]) -> Text:
     style = "green" if gap > _CLEAR_GAP else "red" if gap < -_CLEAR_GAP else ""
     name = repr(token["token"]) if token["token"] is not None else str(token["position"])
     return Text(f"      {name:<16} {gap:+7.3f}  {token['gate']:.2f}", style=style)
-
-
-def _quoted(text: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"

@@ -31,7 +31,7 @@ from sdar.flows.commands.options import (
 from sdar.flows.display import Closing, close, open_watch
 from sdar.flows.improve import improve
 from sdar.flows.progress import Progress, accounted, recorded
-from sdar.flows.runners import check_runner, open_cluster, with_runner
+from sdar.flows.runners import check_runner, cluster_checked, open_cluster, with_runner
 from sdar.flows.server import prefect_server, wait_until_ready
 from sdar.flows.trackers.base import require_trackers, tracked
 from sdar.schemas.config import RunConfig, RunnerKind
@@ -111,12 +111,14 @@ def _run(
         session, first = _start(store, config, resume, more)
         progress.run_id = session.run_id
         with recorded(session):
-            cluster = open_cluster(with_runner(session.config, runner), store.path / "shards")
+            used = with_runner(session.config, runner)
+            cluster = open_cluster(used, store.path / "shards")
             session.mapper = cluster.mapper
             wait_until_ready(server)
             print(f"Prefect page: {server.page}", file=sys.stderr, flush=True)
             rounds = session.config.stop.rounds
-            with open_watch(rounds, as_json=as_json) as shown, tracked(session, shown) as watch:
+            display = open_watch(rounds, as_json=as_json)
+            with cluster_checked(used), display as shown, tracked(session, shown) as watch:
                 improve(session, watch, first, task_runner=cluster.task_runner)
         folder = session.best_policy_folder()
         world = session.config.env.name

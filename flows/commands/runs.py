@@ -113,7 +113,7 @@ def _row(record: RunRecord, parent: RunRecord | None, facts: Row, curve: list[Ro
         "run": record.id,
         "parent": record.parent,
         "branch": record.branch,
-        "changes": _changes(record, parent) if parent else {},
+        "changes": changes(record, parent) if parent else {},
         "created": record.created,
         "method": record.method,
         "seed": record.seed,
@@ -125,7 +125,8 @@ def _row(record: RunRecord, parent: RunRecord | None, facts: Row, curve: list[Ro
     }
 
 
-def _changes(record: RunRecord, parent: RunRecord) -> dict[str, Any]:
+def changes(record: RunRecord, parent: RunRecord) -> dict[str, Any]:
+    """Return the settings, by dotted path, in which a branch differs from the run that it began in."""
     before, after = flatten(parent.settings), flatten(record.settings)
     return {path: value for path, value in after.items() if before.get(path) != value}
 
@@ -134,8 +135,8 @@ def _line(row: Row) -> list[str]:
     branch = ""
     if row["branch"]:
         number, stage = row["branch"]
-        changes = ", ".join(f"{path}={value}" for path, value in row["changes"].items())
-        branch = f"from {stage} of round {number}: {changes}"
+        differing = ", ".join(f"{path}={value}" for path, value in row["changes"].items())
+        branch = f"from {stage} of round {number}: {differing}"
     name = f"{'  ' * row['depth']}{row['run']}"
     success = [cell(row[which] or {}, "success") for which in ("last", "best")]
     return [name, row["status"], cell(row, "round"), *success, branch]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +11,13 @@ from typing import Annotated
 import typer
 
 from sdar.flows.commands.options import STORE, RunOption, StoreOption, change_store, find_run
+from sdar.flows.commands.runs import changes
 from sdar.flows.server import Server, prefect_server, wait_until_ready
 from sdar.flows.serving import serve as serve_slots
 from sdar.flows.slot_record import SCHEDULE_LOG, STAGE_LOG, CatchUp, Overlap
 from sdar.flows.timetable import Timetable, next_slots, timetable
 from sdar.schemas.chain import newest, unfinished
+from sdar.schemas.lineage import RunRecord
 
 _SHOWN_SLOTS = 3
 
@@ -54,11 +56,14 @@ def serve(
         "overlap": overlap,
         "catch_up": catch_up,
         "retries": retries,
+        "timezone": timezone,
     }
     with prefect_server(opened.path / "logs" / "prefect", schedules=True) as server:
         # Not before: reading a cron line imports Prefect, which takes up its settings then and for good.
         times = timetable(cron, interval, timezone)
         typer.echo(f"Run      {record.id} goes on; rounds in a slot: at most {rounds}")
+        for line in _branch(record, runs):
+            typer.echo(line)
         if left:
             when = "at once" if at_once else "in the next slot"
             typer.echo(f"         A slot was interrupted; it goes on {when}.")
@@ -67,6 +72,16 @@ def serve(
             typer.echo(line)
         wait_until_ready(server)
         serve_slots(server, times, parameters, at_once=at_once)
+
+
+def _branch(record: RunRecord, runs: Sequence[RunRecord]) -> Iterator[str]:
+    """Say in which settings the run differs from the one that it began in, if it is such a branch."""
+    for parent in runs:
+        if parent.id == record.parent:
+            found = {path: value for path, value in changes(record, parent).items() if path != "stop.rounds"}
+            text = ", ".join(f"{path}={value}" for path, value in found.items())
+            if text:
+                yield f"         It is a branch of {parent.id} with {text}; --run takes another run."
 
 
 def _greeting(store: Path, times: Timetable, server: Server) -> Iterator[str]:

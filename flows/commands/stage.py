@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,11 +174,33 @@ def _end(store: Store, wish: _Wish, outcome: _Outcome, *, dry_run: bool) -> Iter
     if wish.downstream:
         yield "would go on to the end of the run" if dry_run else f"Run {outcome.run_id} is at its end."
         return
-    names = [f"{state.stage} of round {state.round}" for state in outcome.stale]
-    yield f"stale     {', '.join(names) or 'nothing'}"
-    if not dry_run and (names or outcome.plan.branches):
+    yield f"stale     {_places(outcome.stale)}"
+    if not dry_run and (outcome.stale or outcome.plan.branches):
         later = "Go on with it" if outcome.plan.branches else "Bring it up to date"
         yield f"{later}: {resume_command(outcome.run_id, store.path)}"
+
+
+def _places(states: Sequence[StageState]) -> str:
+    """Return stages and their rounds as text, those of the same rounds together."""
+    rounds: dict[str, list[int]] = {}
+    for state in states:
+        rounds.setdefault(state.stage, []).append(state.round)
+    names: dict[str, list[str]] = {}
+    for stage, numbers in rounds.items():
+        names.setdefault(_ranges(sorted(numbers)), []).append(stage)
+    return "; ".join(f"{', '.join(stages)} of {numbers}" for numbers, stages in names.items()) or "nothing"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return round numbers in ascending order as text: `round 3`, `rounds 4-7, 9`."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], number]
+        else:
+            found.append([number])
+    word = "round" if len(numbers) == 1 else "rounds"
+    return f"{word} {', '.join('-'.join(map(str, ends)) for ends in found)}"
 
 
 def _facts(outcome: _Outcome) -> dict[str, Any]:

@@ -91,11 +91,6 @@ def gpu_check() -> Check:
     return Check("gpu", "ok", "none; policies run on the CPU, in float32 unless policy.dtype says otherwise")
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
 def core_quota() -> float | None:
     """Return the cores' worth of time that a control group gives, None without a limit."""
     words = _text("cpu.max").split()

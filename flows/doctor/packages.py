@@ -16,6 +16,7 @@ from sdar.schemas.config import RolloutConfig
 from sdar.schemas.errors import EnvironmentMissingError, SdarError
 
 _MISSING = EnvironmentMissingError.exit_code
+_CONTRIBUTORS = {"dev", "docs"}
 _SHOWN = ("torch", "transformers", "duckdb", "prefect")
 Requirements = Mapping[str, Sequence[Requirement]]
 
@@ -65,7 +66,7 @@ def package_checks(needed: Requirements) -> Iterator[Check]:
 def extra_checks(needed: Requirements, shown: Collection[str]) -> Iterator[Check]:
     """Say which extras are installed, but for those of contributors and those `shown` elsewhere."""
     for extra, wanted in needed.items():
-        if not extra or extra == "dev" or extra in shown:
+        if not extra or extra in _CONTRIBUTORS or extra in shown:
             continue
         name, fix = f"extra {extra}", f"pip install 'sdar[{extra}]'"
         faults = [fault for each in wanted if (fault := _fault(each))]

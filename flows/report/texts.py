@@ -49,11 +49,11 @@ def points(difference: float, low: float, high: float) -> str:
     return f"{number(100 * difference, '+.1f')} points {ends}"
 
 
-def duration(seconds: float) -> str:
-    """Return a length of time as people say it."""
+def duration(seconds: float, digits: int = 1) -> str:
+    """Return a length of time as people say it; `digits` after the point are for less than a minute."""
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.{digits}f} s"
     minutes, hours = whole // 60, whole // 3600
     return f"{minutes} min {whole % 60:02d} s" if hours < 1 else f"{hours} h {minutes % 60:02d} min"
 

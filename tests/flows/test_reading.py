@@ -80,6 +80,8 @@ def test_episodes_show_turns_tokens_gaps_and_skills(store: Store, capsys: Captur
     ]
     failed = read(capsys, "episodes", "list", "--failed", "--format", "csv", "--store", store.path)
     assert failed.count("\n") == 2
+    played = read(capsys, "episodes", "list", "--stage", "evaluate", "--format", "csv", "--store", store.path)
+    assert played.count("\n") == 1
     text = read(capsys, "episodes", "show", "e1", "--store", store.path)
     assert "Goal: take the mug" in text
     assert "success. The environment reported that the goal was reached." in text

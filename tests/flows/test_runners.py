@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cluster_run import cluster_config
@@ -17,9 +18,16 @@ from tiny_policy import save_tiny_policy
 
 from sdar.flows import runners
 from sdar.flows.cli import execute
-from sdar.flows.runners import Cluster, check_runner, open_cluster, ray_options, with_runner
+from sdar.flows.runners import (
+    Cluster,
+    check_runner,
+    cluster_checked,
+    open_cluster,
+    ray_options,
+    with_runner,
+)
 from sdar.schemas.config import RunConfig
-from sdar.schemas.errors import ConfigError, EnvironmentMissingError
+from sdar.schemas.errors import ConfigError, EnvironmentFailedError, EnvironmentMissingError
 
 SCRIPT = Path(__file__).with_name("cluster_run.py")
 
@@ -58,6 +66,24 @@ def test_local_needs_no_cluster_and_leftover_files_go(tmp_path: Path) -> None:
     (tmp_path / "shards" / "left").mkdir(parents=True)
     assert open_cluster(configured("local", 0), tmp_path / "shards") == Cluster(None, None)
     assert not (tmp_path / "shards").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "function", "message"),
+    [
+        ("ray", "prefect_ray.task_runners", "__enter__", r"ray does not start here \(OSError: no port\)"),
+        ("dask", "prefect_dask.task_runners", "client", r"dask .* Next: sdar run --resume --runner local"),
+    ],
+)
+def test_a_cluster_that_does_not_start_is_told_with_the_next_command(
+    kind: str, module: str, function: str, message: str
+) -> None:
+    runner: dict[str, Any] = {"__name__": module}
+    exec(f"def {function}(): raise OSError('no port')\ndef submit(): raise OSError('of a shard')", runner)
+    with pytest.raises(EnvironmentFailedError, match=message), cluster_checked(configured(kind)):
+        runner[function]()
+    with pytest.raises(OSError, match="of a shard"), cluster_checked(configured(kind)):
+        runner["submit"]()
 
 
 def test_another_runner_changes_nothing_else() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from sdar.tasks.session import Session, SystemClock
 
 PATIENCE_S = 1500.0
 """Longest wait for anything; a busy machine needs minutes for what takes seconds."""
+BERLIN = ("--timezone", "Europe/Berlin")
 SMALL = ("rollout.tasks=4", "evaluation.panel_size=32", "policy.threads=1", "stop.rounds=1")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(4 * PATIENCE_S)]
@@ -114,7 +116,7 @@ def _end(process: subprocess.Popen[str], signum: signal.Signals) -> int:
 
 
 def test_two_slots_go_on_from_one_another(store: Path) -> None:
-    with _served(store, "--interval", "20s", "--overlap", "queue") as process:
+    with _served(store, "--interval", "20s", "--overlap", "queue", *BERLIN) as process:
         _wait(process, store, lambda: len(_events(store, "done")) >= 2)
         assert _end(process, signal.SIGTERM) == 128 + signal.SIGTERM
     runs = open_store(store, read_only=True).runs()
@@ -130,7 +132,7 @@ def test_two_slots_go_on_from_one_another(store: Path) -> None:
     ]
     assert all(Path(event["report"]).stat().st_size for event in _events(store, "done"))
     text = store.with_name("serve.txt").read_text()
-    assert "UTC" in text
+    assert re.search(r"slot of \S+ \S+ CES?T: run", text)
     assert "Traceback" not in text
 
 
@@ -172,3 +174,22 @@ def test_a_slot_that_does_not_listen_ends_after_its_parent() -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         _end(process, signal.SIGKILL)
+
+
+def test_a_slot_that_begins_after_its_parent_has_gone_ends() -> None:
+    child = (
+        "import multiprocessing, os, time; from sdar.flows import slots\n"
+        "while os.getppid() == multiprocessing.parent_process().pid: time.sleep(0.02)\n"
+        "print(os.getpid(), flush=True); slots._stand_alone(); time.sleep(600)"
+    )
+    parent = (
+        "import multiprocessing, os\n"
+        f"multiprocessing.get_context('spawn').Process(target=exec, args=({child!r},)).start(); os._exit(0)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        orphan = int(process.stdout.readline())
+        deadline = time.monotonic() + 10
+        while _alive(orphan) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not _alive(orphan)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from sdar.flows import cli
+from sdar.flows.commands.serve import _branch
 from sdar.flows.slot_record import LATE, Begun, SlotRecord, why_not
 from sdar.flows.timetable import next_slots, timetable
 from sdar.schemas.errors import ConfigError
+from sdar.schemas.lineage import RunRecord
 from sdar.storage import open_store
 
 TWO = datetime(2026, 3, 1, 2, tzinfo=UTC)
@@ -57,6 +60,14 @@ def test_the_first_slot_after_a_pause_stands_for_all_that_were_missed() -> None:
     assert why_not(now + HOUR, now + HOUR, working, "one") is None
 
 
+def test_reasons_name_moments_in_the_timezone_of_the_slot() -> None:
+    due = (TWO + HOUR).astimezone(ZoneInfo("Europe/Berlin"))
+    assert "began at 2026-03-01 06:00:00 CET" in (
+        why_not(due, TWO + 4 * HOUR, Begun(TWO + 3 * HOUR, None), "one") or ""
+    )
+    assert "(2026-03-01 07:00:00 CET)" in (why_not(due, TWO + 4 * HOUR, None, "none") or "")
+
+
 def test_no_catch_up_drops_missed_slots_but_not_those_that_queued() -> None:
     ended = Begun(TWO - HOUR, TWO + HOUR)
     late = TWO + LATE + timedelta(seconds=1)
@@ -84,6 +95,20 @@ def test_the_record_knows_the_slot_that_worked_last(tmp_path: Path) -> None:
     third = record.last()
     assert third is not None
     assert third.ended is None
+
+
+def test_a_branch_with_other_settings_is_told_before_it_goes_on() -> None:
+    made = {"id": "a", "created": "", "seed": 0, "method": "sdar", "status": "done"}
+    first = RunRecord.model_validate({**made, "config": {"sdar": {"gate": "gap"}, "stop": {"rounds": 5}}})
+    longer = first.model_copy(
+        update={"id": "b", "parent": "a", "config": {**first.config, "stop": {"rounds": 9}}}
+    )
+    other = first.model_copy(update={"id": "c", "parent": "a", "config": {"sdar": {"gate": "none"}}})
+    runs = [first, longer, other]
+    assert list(_branch(first, runs)) == list(_branch(longer, runs)) == []
+    assert list(_branch(other, runs)) == [
+        "         It is a branch of a with sdar.gate=none; --run takes another run."
+    ]
 
 
 def test_a_store_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from rich.console import Console
 from store_samples import run, stage, task
 
 from sdar.flows.commands import watch as command
-from sdar.flows.watch_view import band, changed, duration, facts, line, picture
+from sdar.flows.report.texts import duration
+from sdar.flows.watch_view import band, changed, facts, line, picture
 from sdar.flows.watching import Observer, Published, Scene
 from sdar.schemas.errors import InputError
 from sdar.schemas.records import Verdict
@@ -259,7 +260,7 @@ def test_a_picture_fits_the_terminal(tmp_path: Path) -> None:
 
 
 def test_durations() -> None:
-    assert [duration(seconds) for seconds in (0.4, 59, 61, 3661)] == [
+    assert [duration(seconds, 0) for seconds in (0.4, 59, 61, 3661)] == [
         "0 s",
         "59 s",
         "1 min 01 s",

@@ -14,7 +14,7 @@ import pytest
 from store_samples import child_environment, episode, filled, run, stage
 
 from sdar.schemas.errors import InputError, StoreBusyError
-from sdar.storage import open_store, snapshot
+from sdar.storage import database, open_store, snapshot
 from sdar.storage.study import open_study_store
 
 HOLD = """
@@ -232,14 +232,21 @@ def test_files_are_readable_for_older_clients(tmp_path):
     assert tags["storage_version"].startswith("v1.5")
 
 
-def test_a_writer_opens_the_database_once_for_all_it_reads(tmp_path, monkeypatch):
-    store, opened, connect = filled(tmp_path), [], duckdb.connect
+def test_a_writer_starts_one_duckdb_and_attaches_the_database_once_for_all_it_reads(tmp_path, monkeypatch):
+    store, started, attached = filled(tmp_path), [], []
+    connect, attach = duckdb.connect, database.Attachment._attach
 
     def counting(*args, **kwargs):
-        opened.append(kwargs.get("read_only"))
+        started.append(args[0])
         return connect(*args, **kwargs)
 
+    def counting_attached(attachment, access):
+        if attachment._access != access:
+            attached.append(access)
+        return attach(attachment, access)
+
     monkeypatch.setattr(duckdb, "connect", counting)
+    monkeypatch.setattr(database.Attachment, "_attach", counting_attached)
     with store.writer("test"):
         assert store.run("r1").status == "running"
         assert len(store.runs()) == 1
@@ -250,9 +257,26 @@ def test_a_writer_opens_the_database_once_for_all_it_reads(tmp_path, monkeypatch
             assert child.stdin is not None
             child.stdin.close()
             assert child.wait() == 0
-    assert opened == [True, False, True]
+    assert started == [":memory:"]
+    assert attached == ["READ_ONLY", "READ_WRITE", "READ_ONLY"]
     store.runs()
-    assert opened == [True, False, True, True]
+    assert started == [":memory:", tmp_path / "store.duckdb"]
+
+
+def test_what_failed_half_way_is_not_there_and_the_writer_goes_on(tmp_path):
+    store = filled(tmp_path)
+
+    def fail():
+        with store._transaction() as opened:
+            opened.execute("UPDATE run SET status = 'failed'")
+            raise RuntimeError
+
+    with store.writer("test"):
+        with pytest.raises(RuntimeError):
+            fail()
+        assert store.run("r1").status == "running"
+        store.finish_run("r1", "done")
+    assert store.run("r1").status == "done"
 
 
 def test_a_process_of_a_study_reads_and_leaves_the_file_to_the_others(tmp_path):
