@@ -63,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=16)
     parser.add_argument("--group", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=16, help="That an episode may have.")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS / "against_trl.json")
     arguments = parser.parse_args()
@@ -71,7 +72,7 @@ def main() -> None:
         return
     from trl import GRPOTrainer  # noqa: F401  # here, so that no side imports it within its round
 
-    result = measure(arguments.tasks, arguments.group, arguments.repetitions)
+    result = measure((arguments.tasks, arguments.group, arguments.turns), arguments.repetitions)
     save(result, arguments.out)
     print(json.dumps(result, indent=2))
 
@@ -90,12 +91,12 @@ class Played:
     steps: int
 
 
-def measure(tasks: int, group: int, repetitions: int) -> dict[str, Any]:
-    """Let the sides take turns and return all figures."""
+def measure(sizes: tuple[int, int, int], repetitions: int) -> dict[str, Any]:
+    """Let the sides take turns and return all figures; sizes are tasks, episodes of each, and turns."""
     load_before = os.getloadavg()[0]
     sides = {side: start(side) for side in SIDES}
     rounds: dict[str, list[Played]] = {side: [] for side in SIDES}
-    for size in [(2, 2), *[(tasks, group)] * repetitions]:
+    for size in [(2, 2, 16), *[sizes] * repetitions]:
         for side, pipe in sides.items():
             pipe.send(size)
             rounds[side].append(pipe.recv())
@@ -105,7 +106,10 @@ def measure(tasks: int, group: int, repetitions: int) -> dict[str, Any]:
         memory[side], rounds[side] = pipe.recv(), rounds[side][1:]
     spent = {side: [Spent(each.wall, each.cpu) for each in rounds[side]] for side in SIDES}
     return {
-        "round": {"tasks": tasks, "group_size": group, "optimiser_steps": rounds["sdar"][0].steps},
+        "round": {
+            **dict(zip(("tasks", "group_size", "turns"), sizes, strict=True)),
+            "optimiser_steps": rounds["sdar"][0].steps,
+        },
         "seconds": {side: seconds(each) for side, each in spent.items()},
         "speedup_over_trl": {side: ratios(spent["trl"], spent[side]) for side in SIDES[1:]},
         "tokens_per_cpu_second": {side: rate(rounds[side]) for side in SIDES},
@@ -145,13 +149,15 @@ def megabytes() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
-def settings(side: str, tasks: int, group: int) -> RunConfig:
+def settings(side: str, tasks: int, group: int, turns: int) -> RunConfig:
     """Return the settings of a side; grouping, rate and threads are the same for all."""
     overrides = [
         f"method={'sdar' if side == 'sdar' else 'grpo'}",
         f"rollout.tasks={tasks}",
         f"rollout.group_size={group}",
+        f"env.max_steps={turns}",
         "update.learning_rate=1e-4",
+        "update.epochs=1",
         "policy.threads=1",
     ]
     return configuration(None, overrides).config

@@ -174,7 +174,8 @@ def run(session: Session, ledger: Ledger, server: Server) -> list[dict[str, Any]
     planned = session.plan
 
     def plan(number: int) -> tuple[str, ...]:
-        mark()
+        if number == len(marks):  # asked again within a round, whenever a stage has ended
+            mark()
         return planned(number)
 
     session.plan = plan  # type: ignore[method-assign]
