@@ -29,7 +29,7 @@ from sdar.flows.commands.store import store_app
 from sdar.flows.commands.watch import watch
 from sdar.flows.completion import take_setting
 from sdar.flows.environment import prepare_environment
-from sdar.flows.failures import UnexpectedError, keep_traceback
+from sdar.flows.failures import explained
 from sdar.flows.interrupts import Interrupted, interruptible
 from sdar.schemas.errors import SdarError
 
@@ -91,6 +91,7 @@ def execute(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        print(f"Error: {UnexpectedError(error, keep_traceback(error))}", file=sys.stderr)
-        return 1
+        told = explained(error)
+        print(f"Error: {told}", file=sys.stderr)
+        return told.exit_code
     return 0

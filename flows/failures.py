@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
-from sdar.schemas.errors import SdarError
+from sdar.flows.output import size
+from sdar.schemas.errors import InputError, SdarError
+
+LITTLE_ROOM = 64 << 20
+"""Bytes: with less than this free on a disk, an unforeseen failure may well come from there."""
 
 
 class UnexpectedError(SdarError, RuntimeError):
     """A failure that the code did not foresee; the message says where its traceback is."""
 
-    def __init__(self, error: BaseException, log: Path) -> None:
-        reason = " ".join(str(error).split()) or "no message"
-        super().__init__(
-            f"unexpected {type(error).__name__}: {reason}. This is a bug; its traceback is in {log}."
+    def __init__(self, error: BaseException, log: Path, blame: str = "This is a bug") -> None:
+        super().__init__(f"unexpected {_reason(error)}. {blame}; its traceback is in {log}.")
+
+
+def explained(error: BaseException, store: Path | None = None) -> SdarError:
+    """Return what the user is told of a failure that is no `SdarError`: a full disk, or a bug.
+
+    Libraries report a full disk each in their own way, and a server that cannot write only as a failure of
+    its own; so the causes are looked through, and the room that is left.
+    """
+    from sdar.storage import no_room
+
+    room = {place: shutil.disk_usage(place).free for place in _written(store)}
+    found = ", ".join(f"{size(free)} free at {place}" for place, free in room.items())
+    if any(no_room(cause) for cause in _causes(error)):
+        return InputError(
+            f"no room left to write ({_reason(error)}); {found}. What was stored before is unharmed. Make "
+            "room first; `sdar store prune` removes weights that nothing needs any more."
         )
+    log = keep_traceback(error, store / "logs" if store else None)
+    if min(room.values()) < LITTLE_ROOM:
+        return UnexpectedError(error, log, f"A disk that is full may be the cause ({found})")
+    return UnexpectedError(error, log)
 
 
 def keep_traceback(error: BaseException, folder: Path | None = None) -> Path:
@@ -32,3 +56,19 @@ def keep_traceback(error: BaseException, folder: Path | None = None) -> Path:
         except OSError:
             continue
     return Path(name)
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+
+
+def _written(store: Path | None) -> list[Path]:
+    """Return the folders that a command writes to: the store's, and that of temporary files."""
+    places = [Path(tempfile.gettempdir())]
+    return [store, *places] if store is not None and store.is_dir() else places
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -35,6 +35,8 @@ def aligned(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def size(count: int) -> str:
+def size(count: float) -> str:
     """Return a number of bytes as people write it."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"

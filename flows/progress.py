@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from sdar.flows.commands.options import resume_command
-from sdar.flows.failures import UnexpectedError, keep_traceback
+from sdar.flows.failures import explained
 from sdar.flows.interrupts import Interrupted, interruptible
 from sdar.schemas.errors import ConfigError, InputError, SdarError
 from sdar.schemas.lineage import RunStatus
@@ -86,7 +86,7 @@ def accounted(work: Resumable) -> Iterator[None]:
                 work.tell()  # otherwise the same command would only fail again
             raise typer.Exit(error.exit_code) from error
         except Exception as error:
-            log = keep_traceback(error, work.store / "logs")
-            print(f"Error: {UnexpectedError(error, log)}", file=sys.stderr)
+            told = explained(error, work.store)
+            print(f"Error: {told}", file=sys.stderr)
             work.tell()
-            raise typer.Exit(1) from error
+            raise typer.Exit(told.exit_code) from error

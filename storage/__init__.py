@@ -1,7 +1,7 @@
 """The store: rows in DuckDB, files by content hash, lineage of everything, SQL views."""
 
 from sdar.storage.blobs import folder_hash, read_references, write_references
-from sdar.storage.database import literal
+from sdar.storage.database import literal, no_room
 from sdar.storage.exchange import read_tables, write_tables
 from sdar.storage.identity import artifact_id
 from sdar.storage.output import FORMS, SCHEMA_QUERY, Form, schema_text, write_table
@@ -26,6 +26,7 @@ __all__ = [
     "folder_hash",
     "import_store",
     "literal",
+    "no_room",
     "open_store",
     "read_references",
     "read_tables",

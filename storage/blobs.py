@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from sdar.schemas.errors import InputError, IntegrityError
@@ -25,11 +26,23 @@ def folder_hash(folder: Path) -> str:
     return content_hash({name: _file_hash(folder / name) for name in _names(folder)})
 
 
-def put_blob(blobs: Path, folder: Path) -> str:
-    """Copy `folder` into `blobs` and return its content hash; a folder that is there already is kept.
+@contextmanager
+def partial_folder(blobs: Path) -> Iterator[Path]:
+    """Give an empty folder on the store's own disk; what `put_blob` does not take goes with the block."""
+    partial = blobs / f"{PARTIAL}{uuid.uuid4().hex}"
+    try:
+        with user_errors(blobs):
+            partial.mkdir()
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
-    The copy is made under a temporary name, forced to disk and renamed, so that a folder under its final
-    name is always whole.
+
+def put_blob(blobs: Path, folder: Path) -> str:
+    """Move a folder of `partial_folder` into `blobs`, or copy any other; return its content hash.
+
+    A blob that is there already is kept. Everything is forced to disk before the folder gets its final name,
+    so that a folder under that name is always whole.
 
     Raises:
         InputError: `folder` holds no files, or the disk is full.
@@ -41,19 +54,17 @@ def put_blob(blobs: Path, folder: Path) -> str:
     target = blobs / digest
     if target.exists():
         return digest
-    partial = blobs / f"{PARTIAL}{uuid.uuid4().hex}"
-    try:
-        with user_errors(blobs):
+    with user_errors(blobs):
+        if folder.parent == blobs and folder.name.startswith(PARTIAL):
+            _publish(folder, target)
+            return digest
+        with partial_folder(blobs) as partial:
             copied = content_hash({name: _copy(folder / name, partial / name) for name in _names(folder)})
-            _sync_folders(partial)
             if copied != digest:
                 raise IntegrityError(
                     f"{folder} changed while it was copied into the store. Repeat the command."
                 )
-            partial.rename(target)
-            _sync(blobs)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+            _publish(partial, target)
     return digest
 
 
@@ -99,25 +110,26 @@ def _file_hash(file: Path) -> str:
 
 
 def _copy(source: Path, target: Path) -> str:
-    """Copy one file, force it to disk and return the hash of the bytes that were written."""
+    """Copy one file and return the hash of the bytes that were written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     with source.open("rb") as reader, target.open("wb") as writer:
         while chunk := reader.read(_CHUNK):
             digest.update(chunk)
             writer.write(chunk)
-        writer.flush()
-        os.fsync(writer.fileno())
     return digest.hexdigest()
 
 
-def _sync_folders(folder: Path) -> None:
-    for inner in [path for path in folder.rglob("*") if path.is_dir()] + [folder]:
-        _sync(inner)
+def _publish(partial: Path, target: Path) -> None:
+    """Force a folder to disk with all that it holds, then give it its final name."""
+    for path in [*partial.rglob("*"), partial]:
+        _sync(path)
+    partial.rename(target)
+    _sync(target.parent)
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -35,19 +35,24 @@ _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST,
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
 
+def no_room(error: BaseException) -> bool:
+    """Whether a write failed because its disk, or the user's share of it, is full."""
+    number = error.errno if isinstance(error, OSError) else None
+    return number in _FULL or any(text in str(error) for text in _FULL_TEXTS)
+
+
 @contextmanager
 def user_errors(path: Path) -> Iterator[None]:
     """Turn failures that the user can mend (full disk, no permission) into an `InputError` naming `path`."""
     try:
         yield
     except (OSError, duckdb.Error) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number in _FULL or any(text in str(error) for text in _FULL_TEXTS):
+        if no_room(error):
             raise InputError(
                 f"no room left to write {path} ({error}). What was stored before is unharmed: "
                 "free some space and repeat the command."
             ) from error
-        if number in _REFUSED:
+        if isinstance(error, OSError) and error.errno in _REFUSED:
             raise InputError(
                 f"cannot use {path} as a store ({error}). Give a folder that you may write to, with --store."
             ) from error

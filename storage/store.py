@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +327,13 @@ class Store:
 
     # Files and queries
 
+    def scratch(self) -> AbstractContextManager[Path]:
+        """Give an empty folder that `put_blob` can take without copying it; see `blobs.partial_folder`."""
+        self._require_writer()
+        return blobs.partial_folder(self._blobs)
+
     def put_blob(self, folder: Path) -> str:
-        """Store a copy of a folder and return its content hash; see `blobs.put_blob`."""
+        """Store a folder and return its content hash; see `blobs.put_blob`."""
         self._require_writer()
         return blobs.put_blob(self._blobs, folder)
 

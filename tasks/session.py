@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -272,11 +271,8 @@ class Session:
 
     def _compute(self, stage_run: StageRun, began: float) -> Artifact:
         spec = STAGES[stage_run.stage]
-        with (
-            told(self.store.path, self._news(stage_run)),
-            tempfile.TemporaryDirectory(prefix=f"sdar-{spec.name}-") as scratch,
-        ):
-            output = spec.run(self._stage_inputs(stage_run, Path(scratch)))
+        with told(self.store.path, self._news(stage_run)), self.store.scratch() as scratch:
+            output = spec.run(self._stage_inputs(stage_run, scratch))
             summary: Summary = {**output.summary, SOURCE: source_hash(spec)}
             finished = self._finished(stage_run, began, summary)
             blob = self.store.put_blob(output.folder) if output.folder else None

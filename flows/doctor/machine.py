@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sdar.flows.doctor.check import Check
+from sdar.flows.output import size
 from sdar.schemas.errors import EnvironmentMissingError, InputError
 
 ENOUGH_MEMORY = 4e9
@@ -44,10 +45,10 @@ def threads_check(cores: int, quota: float | None, environment: Mapping[str, str
 
 def memory_check(total: float, free: float) -> Check:
     """Say whether the memory is enough; both in bytes."""
-    found = f"{_size(free)} of {_size(total)} free"
+    found = f"{size(free)} of {size(total)} free"
     if total < ENOUGH_MEMORY * 0.9:  # part of it is never shown
         fix = "sdar run --set rollout.tasks=4 --set policy.token_budget=1024"
-        return Check("memory", "warning", f"{found}; a run needs about {_size(ENOUGH_MEMORY)}", fix)
+        return Check("memory", "warning", f"{found}; a run needs about {size(ENOUGH_MEMORY)}", fix)
     if free < FREE_MEMORY:
         return Check("memory", "warning", found, "end other programs before a run")
     return Check("memory", "ok", found)
@@ -64,10 +65,10 @@ def disk_check(store: Path) -> Check:
     database = store / "store.duckdb"
     needed = database.stat().st_size if database.exists() else 0
     free = shutil.disk_usage(folder).free
-    found = f"{_size(free)} free at {folder}"
+    found = f"{size(free)} free at {folder}"
     fix = f"sdar store prune --store {store}" if needed else "make room, or name another disk with --store"
     if free < needed:
-        found += f", too little for the copy that queries read ({_size(needed)})"
+        found += f", too little for the copy that queries read ({size(needed)})"
         return Check("disk", "fault", found, fix, InputError.exit_code)
     return Check("disk", "warning", found, fix) if free < FREE_DISK else Check("disk", "ok", found)
 
@@ -83,7 +84,7 @@ def gpu_check() -> Check:
     if torch.cuda.is_available():
         device = torch.cuda.get_device_properties(0)
         exact = "bfloat16" if torch.cuda.is_bf16_supported() else "float32 only"
-        found = f"{torch.cuda.device_count()} x {device.name}, {_size(device.total_memory)}, {exact}"
+        found = f"{torch.cuda.device_count()} x {device.name}, {size(device.total_memory)}, {exact}"
         return Check("gpu", "ok", f"{found}; use it with --set policy.device=cuda")
     if Path("/dev/nvidia0").exists():
         found = f"there is an NVIDIA GPU, but torch {torch.__version__} cannot use it"
@@ -109,10 +110,6 @@ def memory() -> tuple[float, float]:
     if limit.isdigit() and used.isdigit():
         return min(total, int(limit)), min(free, max(int(limit) - int(used), 0))
     return total, free
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB"
 
 
 def _text(name: str) -> str:

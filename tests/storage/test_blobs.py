@@ -27,6 +27,27 @@ def test_stored_once_under_its_content(tmp_path, folder):
     assert folder_hash(store.blob(digest)) == digest == folder_hash(folder)
 
 
+def test_a_folder_made_in_the_store_is_taken_as_it_is(tmp_path, folder):
+    store = open_store(tmp_path / "s")
+    with store.writer("test"):
+        with store.scratch() as scratch:
+            (scratch / "tokenizer").mkdir()
+            for name in ("w.bin", "tokenizer/t.json"):
+                (scratch / name).write_bytes((folder / name).read_bytes())
+            written = (scratch / "w.bin").stat().st_ino
+            digest = store.put_blob(scratch)
+        with store.scratch() as unused:
+            (unused / "w.bin").write_bytes(b"of a stage that failed")
+        with store.scratch() as again:
+            (again / "w.bin").write_bytes(b"other")
+            second = store.put_blob(again)
+    assert digest == folder_hash(folder) == folder_hash(store.blob(digest))
+    assert (store.blob(digest) / "w.bin").stat().st_ino == written
+    assert {path.name for path in (tmp_path / "s" / "blobs").iterdir()} == {digest, second}
+    with pytest.raises(IntegrityError, match="writer"):
+        store.scratch()
+
+
 def test_hash_depends_on_names_and_bytes(folder):
     before = folder_hash(folder)
     (folder / "w.bin").rename(folder / "v.bin")
