@@ -163,4 +163,5 @@ def test_migrations_are_never_edited():
         "0007_skill_stat.sql": "56437f2fdb5ea658",
         "0008_distill.sql": "4027bf7db62221b2",
         "0009_skill_turns.sql": "23dbef35d41bf269",
+        "0010_gate_in_force.sql": "cdeb80f9d97b1bfa",
     }

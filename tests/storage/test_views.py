@@ -82,6 +82,23 @@ def test_branches_keep_their_own_scores(tmp_path):
     assert (second["gap"], second["gate"]) == (pytest.approx(1.0), 0.5)
 
 
+def test_rounds_that_a_branch_shares_keep_the_gate_they_were_updated_with(tmp_path):
+    store = filled(tmp_path)
+    with store.writer("test"):
+        store.begin_run(run("r2", {"sdar": {"gate": "none", "beta": 5.0}}, parent="r1"))
+        for name in ("collect", "score"):
+            store.reuse(stage(name, run_id="r2"), store.find(f"key-{name}"))
+    gate = "SELECT max(gate) AS highest FROM {} WHERE run_id = 'r2'"
+    views = ("token_value", "scored_token", "token_gap")
+    assert [store.query(gate.format(view)).to_pylist() for view in views] == [[{"highest": 1.0}]] * 3
+    with store.writer("test"):  # the update that both share was made by the first run, with its settings
+        update = {"config": {"sdar": {"gate": "half", "beta": 5.0}}, "run_id": "r2"}
+        store.commit(stage("update", **update), "policy", {})
+    assert [store.query(gate.format(view)).to_pylist() for view in views] == [[{"highest": 0.5}]] * 3
+    (row,) = store.query("SELECT * FROM round_summary WHERE run_id = 'r2'").to_pylist()
+    assert (row["gate_mean"], row["gate_share"]) == (0.5, 0.0)
+
+
 def test_round_summary(tmp_path):
     first, second = filled(tmp_path).query("SELECT * FROM round_summary").to_pylist()
     assert (first["round"], first["episodes"], first["seconds"]) == (0, None, 2.0)
