@@ -148,7 +148,9 @@ def _lines(found: dict[str, Any]) -> list[str | Text]:
         names = ", ".join(f"{skill['skill']} {skill['score']:.2f}" for skill in found["skills"])
         lines.append(Text(f"Skills of the teacher: {names}"))
     if any(turn["tokens"] for turn in found["turns"]):
-        lines.append(Text("Each token: gap (teacher minus student, natural log) and gate."))
+        unknown = all(token["gate"] is None for turn in found["turns"] for token in turn["tokens"])
+        note = " The gate centred_gap is not stored by token." if unknown else ""
+        lines.append(Text(f"Each token: gap (teacher minus student, natural log) and gate.{note}"))
     elif found["stage"] != "collect":
         lines.append(Text("No gaps: the teacher reads episodes of `sdar episodes list --stage collect`."))
     for turn in found["turns"]:
@@ -167,4 +169,5 @@ def _token(token: dict[str, Any]) -> Text:
     gap = token["gap"]
     style = "green" if gap > _CLEAR_GAP else "red" if gap < -_CLEAR_GAP else ""
     name = repr(token["token"]) if token["token"] is not None else str(token["position"])
-    return Text(f"      {name:<16} {gap:+7.3f}  {token['gate']:.2f}", style=style)
+    gate = "-" if token["gate"] is None else f"{token['gate']:.2f}"
+    return Text(f"      {name:<16} {gap:+7.3f}  {gate}", style=style)

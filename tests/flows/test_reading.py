@@ -96,6 +96,13 @@ def test_episodes_show_turns_tokens_gaps_and_skills(store: Store, capsys: Captur
     assert "no episode" in refused(capsys, "episodes", "show", "x", "--store", store.path)
 
 
+def test_episodes_show_a_gate_that_is_not_stored_by_token(tmp_path: Path, capsys: Capture) -> None:
+    made = filled(tmp_path / "centred", {"sdar": {"gate": "centred_gap", "beta": 5.0}})
+    text = read(capsys, "episodes", "show", "e1", "--store", made.path)
+    assert "The gate centred_gap is not stored by token." in text
+    assert "      '<7>'             +0.500  -\n" in text
+
+
 def test_runs_are_a_tree_with_success_and_its_interval(store: Store, capsys: Capture) -> None:
     with store.writer("test"):
         branch = {"sdar": {"gate": "half", "beta": 5.0}, "branch": {"round": 1, "stage": "update"}}
