@@ -235,6 +235,7 @@ def run(inputs: StageInputs) -> StageOutput:
     summary: Summary = {
         "success": float(np.mean([episode.success for episode in episodes])),
         "episode_return": float(np.mean([episode.episode_return for episode in episodes])),
+        "episodes": float(len(episodes)),
         "turns": len(turns) / len(episodes),
         "invalid": float(np.mean([not turn.valid for turn in turns])) if turns else 0.0,
         "tokens": float(sum(len(episode.token_ids) for episode in episodes)),

@@ -205,7 +205,10 @@ class Session:
         return self.store.blob(blob) if blob and base_folder(self.store, blob) is None else None
 
     def table(self) -> list[dict[str, Any]]:
-        """Return one row of figures per round that has begun; shares come with their 95 % interval."""
+        """Return one row of figures per round that has begun; shares come with their 95 % interval.
+
+        Seconds are those of stages that this run computed, as in the view `round_summary`.
+        """
         rounds = sorted({round_number for round_number, _ in self.done})
         return [self._row(round_number) for round_number in rounds]
 
@@ -325,14 +328,14 @@ class Session:
 
     def _row(self, round: int) -> dict[str, Any]:
         stages = {name: run for (number, name), run in self.done.items() if number == round}
-        figures: dict[str, Any] = {"round": round, "seconds": sum(run.seconds for run in stages.values())}
+        computed = [run.seconds for run in stages.values() if not run.reused_from]
+        figures: dict[str, Any] = {"round": round, "seconds": sum(computed)}
         if "evaluate" in stages:
             figures |= {name: stages["evaluate"].summary[name] for name in ("success", "low", "high")}
         if "collect" in stages:
-            summary, count = (
-                stages["collect"].summary,
-                self.config.rollout.tasks * self.config.rollout.group_size,
-            )
+            summary, rollout = stages["collect"].summary, self.history.config((round, "collect")).rollout
+            # Older stores do not say how many episodes there were; then it is what the settings ask for.
+            count = int(summary.get("episodes", rollout.tasks * rollout.group_size))
             interval = wilson_interval(round_half(float(summary["success"]) * count), count)
             figures |= {
                 "collected": summary["success"],

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_runs import LEARNING, SmallRun, learn, run_all, small_config, start
+from small_runs import LEARNING, SmallRun, SteppingClock, learn, run_all, small_config, start
 
+from sdar.rl.statistics import wilson_interval
 from sdar.schemas.errors import CheckFailedError, InputError
 from sdar.schemas.lineage import StageRun
-from sdar.storage import news
+from sdar.storage import news, open_store
 from sdar.storage.news import News
 from sdar.tasks import session as session_module
+from sdar.tasks.branches import begin_branch
 from sdar.tasks.registry import STAGES, plan
+from sdar.tasks.session import Session
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
 
 
@@ -46,6 +50,23 @@ def test_the_table_has_one_row_a_round(finished: SmallRun) -> None:
     assert "success" not in table[1]  # an evaluation after every second round
     assert all(row["collected_low"] <= row["collected"] <= row["collected_high"] for row in table[1:])
     assert {"gap", "entropy", "gate_share", "drift", "tokens_per_second"} <= set(table[2])
+
+
+def test_rounds_that_a_branch_shares_keep_their_intervals_and_cost_it_nothing(
+    finished: SmallRun, policy_path: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.store.path, tmp_path / "store")
+    store, parent = open_store(tmp_path / "store"), finished.session.run_id
+    larger = small_config(policy_path, {"rollout": {"tasks": 8}})
+    with store.writer("test"):
+        moment = datetime(2026, 1, 2, tzinfo=UTC)
+        branch = begin_branch(store, store.run(parent), larger, (2, "collect"), moment)
+        session = Session.start(store, larger, branch.id, SteppingClock())
+    session.recall(2)
+    shared, first = session.table()[1], finished.session.table()[1]
+    assert all(shared[name] == first[name] for name in ("collected", "collected_low", "collected_high"))
+    assert (shared["collected"], first["seconds"] > 0, shared["seconds"]) == (0.0, True, 0.0)
+    assert shared["collected_high"] == wilson_interval(0, 4).high  # two tasks of two episodes
 
 
 def test_the_same_configuration_computes_nothing_twice(
