@@ -11,9 +11,10 @@ ancestor AS (
     UNION ALL
     SELECT a.run_id, k.parent, a.generation + 1 FROM ancestor a JOIN known k ON k.id = a.id
     WHERE k.parent <> a.id AND a.generation < 10_000),  -- an update without effect is its own parent
-tested AS (SELECT policy_id, avg(success) AS success FROM evaluation WHERE NOT with_skills GROUP BY policy_id)
+tested AS (  -- on the panel of that run: other runs may have played another one
+    SELECT run_id, policy_id, arg_max(success, round) AS success FROM learning_curve GROUP BY ALL)
 SELECT a.run_id, a.generation, k.round, k.method, a.id, t.success,
     k.blob IS NOT NULL AND k.blob NOT IN (SELECT blob FROM pruned) AS has_weights,
     a.id IN (SELECT policy_id FROM pin) AS pinned
-FROM ancestor a LEFT JOIN known k ON k.id = a.id LEFT JOIN tested t ON t.policy_id = a.id
+FROM ancestor a LEFT JOIN known k ON k.id = a.id LEFT JOIN tested t ON t.run_id = a.run_id AND t.policy_id = a.id
 ORDER BY a.run_id, a.generation

@@ -44,10 +44,14 @@ _BEST = """
     SELECT s.run_id, v.best_policy FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
     JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC"""
 _POLICIES = """
-    SELECT DISTINCT p.id, p.round, s.run_id, p.method, p.parameters, e.success, e.low, e.high, a.blob
+    WITH tested AS (
+        SELECT run_id, policy_id, max_by(struct_pack(success, low, high), round) AS last
+        FROM learning_curve GROUP BY ALL)
+    SELECT DISTINCT p.id, p.round, s.run_id, p.method, p.parameters, t.last.success, t.last.low, t.last.high,
+        a.blob
     FROM policy p JOIN artifact a ON a.id = p.artifact_id
     JOIN stage_run s ON s.artifact_id = p.artifact_id
-    LEFT JOIN evaluation e ON e.policy_id = p.id AND NOT e.with_skills
+    LEFT JOIN tested t ON t.run_id = s.run_id AND t.policy_id = p.id
     ORDER BY s.run_id, p.round, p.id"""
 
 
@@ -95,7 +99,7 @@ def find_policy(store: Store, wanted: str, run_id: str | None = None) -> FoundPo
 
 @policy_app.command("list")
 def list_policies(form: FormatOption = "table", out: OutOption = None, store: StoreOption = STORE) -> None:
-    """List the policies with success on the panel, its 95 % interval, and their folders."""
+    """List the policies with success on the panel of their run, its 95 % interval, and their folders."""
     import pyarrow as pa
 
     opened = read_store(store)

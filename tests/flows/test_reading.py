@@ -9,7 +9,7 @@ from typing import get_args
 
 import pyarrow.parquet as pq
 import pytest
-from store_samples import filled, policy, run, stage
+from store_samples import evaluation, filled, policy, run, stage
 
 from sdar.flows import cli
 from sdar.flows.commands import options
@@ -123,6 +123,19 @@ def test_runs_are_a_tree_with_success_and_its_interval(store: Store, capsys: Cap
     rows = json.loads(read(capsys, "runs", "--json", "--store", store.path))
     assert [(row["run"], row["depth"]) for row in rows] == [("r1", 0), ("r2", 1), ("r3", 0)]
     assert rows[0]["best"] == {"round": 1, "success": 0.25, "low": 0.05, "high": 0.7}
+
+
+def test_policies_are_listed_with_the_success_of_their_own_run(tmp_path: Path, capsys: Capture) -> None:
+    made = filled(tmp_path / "shared")
+    elsewhere = evaluation(False).model_copy(update={"panel_id": "other", "success": 0.75})
+    with made.writer("test"):
+        for name in ("r2", "r3"):  # both begin with the same policy; r3 was not evaluated
+            made.begin_run(run(name))
+            made.reuse(stage("bootstrap", run_id=name, round=0), made.find("key-bootstrap"))
+        made.commit(stage("evaluate", "elsewhere", run_id="r2"), "evaluation", {"evaluation": [elsewhere]})
+    rows = json.loads(read(capsys, "policy", "list", "--format", "json", "--store", made.path))
+    found = [(row["run_id"], row["id"], row["success"]) for row in rows]
+    assert found == [("r1", "p0", 0.25), ("r2", "p0", 0.75), ("r3", "p0", None)]
 
 
 def test_prune_spares_what_is_pinned(store: Store, capsys: Capture) -> None:

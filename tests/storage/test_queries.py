@@ -106,6 +106,20 @@ def test_hardest_task_and_invalid_actions(store):
     assert (actions["actions"], actions["invalid_share"], actions["commonest"]) == (4, 0.5, "take")
 
 
+def test_what_runs_share_counts_once_and_what_they_measured_is_their_own(tmp_path):
+    made = filled(tmp_path)
+    elsewhere = evaluation(False).model_copy(update={"panel_id": "other", "success": 0.75})
+    with made.writer("test"):
+        made.begin_run(run("r2", parent="r1"))
+        for name, number in (("bootstrap", 0), ("collect", 1)):
+            made.reuse(stage(name, run_id="r2", round=number), made.find(f"key-{name}"))
+        made.commit(stage("evaluate", "elsewhere", run_id="r2"), "evaluation", {"evaluation": [elsewhere]})
+    (task,) = ask(made, "hardest_tasks")
+    assert (task["episodes"], task["success"]) == (2, 0.5)
+    lineage = [(row["run_id"], row["id"], row["success"]) for row in ask(made, "policy_lineage")]
+    assert lineage == [("r1", "p0", 0.25), ("r2", "p0", 0.75)]
+
+
 def test_self_judgement(store):
     (row,) = ask(store, "self_judgement")
     assert (row["episodes"], row["success"], row["consistency"], row["auroc"]) == (2, 0.5, 0.75, 1.0)
