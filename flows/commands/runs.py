@@ -33,7 +33,12 @@ Row = dict[str, Any]
 _STAGES = """
     SELECT run_id, max(round) AS round, round(sum(seconds) FILTER (reused_from IS NULL), 1) AS seconds
     FROM stage_run GROUP BY run_id"""
-_CURVE = "SELECT run_id, round, success, low, high FROM learning_curve ORDER BY round"
+_CURVE = """
+    SELECT s.run_id, s.round, e.success, e.low, e.high
+    FROM stage_run s JOIN evaluation e ON e.artifact_id = s.artifact_id JOIN run r ON r.id = s.run_id
+    WHERE s.stage = 'evaluate'
+        AND e.with_skills = coalesce(r.config->>'$.evaluation.prompt' = 'skills', false)
+    ORDER BY s.round"""
 _COLUMNS = ("run", "status", "round", "last success", "best success", "branch")
 
 

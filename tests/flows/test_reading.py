@@ -125,6 +125,14 @@ def test_runs_are_a_tree_with_success_and_its_interval(store: Store, capsys: Cap
     assert rows[0]["best"] == {"round": 1, "success": 0.25, "low": 0.05, "high": 0.7}
 
 
+def test_a_run_that_is_measured_with_skills_is_listed_with_that_success(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    made = filled(tmp_path / "skilled", {"evaluation": {"prompt": "skills"}})
+    (row,) = json.loads(read(capsys, "runs", "--json", "--store", made.path))
+    assert (row["last"]["success"], row["best"]["success"]) == (0.75, 0.75)
+
+
 def test_policies_are_listed_with_the_success_of_their_own_run(tmp_path: Path, capsys: Capture) -> None:
     made = filled(tmp_path / "shared")
     elsewhere = evaluation(False).model_copy(update={"panel_id": "other", "success": 0.75})
