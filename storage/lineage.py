@@ -159,10 +159,13 @@ def copy_stage_runs(connection: Connection, stage_runs: Sequence[StageRun], run_
 
 
 def first_run_of(connection: Connection, key: str, artifact_id: str) -> str | None:
-    """Return the run that computed an artifact under a stage key, or None."""
+    """Return the run that computed an artifact under a stage key, or None.
+
+    It may have computed that stage anew since; then those that took the artifact over still name it.
+    """
     query = """
-        SELECT run_id FROM stage_run
-        WHERE key = ? AND artifact_id = ? AND reused_from IS NULL ORDER BY rowid"""
+        SELECT coalesce(reused_from, run_id) FROM stage_run
+        WHERE key = ? AND artifact_id = ? ORDER BY reused_from IS NOT NULL, rowid"""
     rows = connection.execute(query, [key, artifact_id]).fetchall()
     return str(rows[0][0]) if rows else None
 

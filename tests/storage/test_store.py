@@ -213,3 +213,14 @@ def test_tasks_of_a_panel(tmp_path):
         made = store.commit(stage("panel", round=0), "panel", {"panel": [task("t9"), task("t3")]})
     assert store.tasks(made.id) == [task("t9"), task("t3")]
     assert store.query("SELECT tasks, types FROM panel").to_pylist() == [{"tasks": 2, "types": "pick"}]
+
+
+def test_what_is_reused_never_counts_as_computed_even_when_its_maker_has_moved_on(tmp_path):
+    store = filled(tmp_path)
+    found = store.find("key-collect")
+    with store.writer("test"):
+        for name in ("r2", "r3"):
+            store.begin_run(run(name))
+        assert store.reuse(stage("collect", run_id="r2"), found).reused_from == "r1"
+        store.commit(stage("collect", "other settings"), "episodes", {"episode": [episode("e3")]})
+        assert store.reuse(stage("collect", run_id="r3"), found).reused_from == "r1"
