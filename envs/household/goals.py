@@ -86,22 +86,19 @@ def make_task(house_number: int, family: str, thing: str, target: str, split: st
 
 def tasks(house_number: int, split: str) -> list[TaskSpec]:
     """Return the tasks of a split: families in turn, each cycling through its goals with fresh seeds."""
-    by_family = []
-    for family in FAMILIES:
-        pairs = split_goals(house_number, family, split)
-        by_family.append(
-            [
-                make_task(
-                    house_number,
-                    family,
-                    *pairs[i % len(pairs)],
-                    split,
-                    derive_seed(house_number, "household", split, family, i) % 1_000_000,
-                )
-                for i in range(TASKS_PER_FAMILY[split])
-            ]
-        )
+    by_family = [_tasks_of(house_number, family, split) for family in FAMILIES]
     return [task for row in zip(*by_family, strict=True) for task in row]
+
+
+def _tasks_of(house_number: int, family: str, split: str) -> list[TaskSpec]:
+    pairs, made = split_goals(house_number, family, split), dict[str, TaskSpec]()
+    for i in range(TASKS_PER_FAMILY[split]):
+        seed = derive_seed(house_number, "household", split, family, i) % 1_000_000
+        # In a few houses of a thousand a goal is drawn one seed twice: that would be one task twice.
+        while (task := make_task(house_number, family, *pairs[i % len(pairs)], split, seed)).id in made:
+            seed += 1
+        made[task.id] = task
+    return list(made.values())
 
 
 def random_task(house_number: int, seed: int) -> TaskSpec:

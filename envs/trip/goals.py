@@ -66,13 +66,16 @@ def make_task(number: int, family: str, city: str, traveller: str, split: str, s
 
 def tasks(number: int, split: str) -> list[TaskSpec]:
     """Return the tasks of a split: families in turn, each cycling through its goals with fresh seeds."""
-    rows = []
+    made: dict[str, TaskSpec] = {}
     for i in range(TASKS_PER_FAMILY[split]):
         for family in FAMILIES:
             pairs = split_goals(number, family, split)
             seed = derive_seed(number, "trip", split, family, i) % 1_000_000
-            rows.append(make_task(number, family, *pairs[i % len(pairs)], split, seed))
-    return rows
+            # In a few companies of a thousand a goal is drawn one seed twice: that would be one task twice.
+            while (task := make_task(number, family, *pairs[i % len(pairs)], split, seed)).id in made:
+                seed += 1
+            made[task.id] = task
+    return list(made.values())
 
 
 def random_task(number: int, seed: int) -> TaskSpec:

@@ -79,6 +79,12 @@ def test_tasks_are_stable_balanced_and_split_by_goal() -> None:
         assert split_goals(0, family, "seen") == split_goals(0, family, "train")
 
 
+@pytest.mark.parametrize(("number", "split"), [(1137, "unseen"), (1292, "train")])
+def test_a_goal_that_is_drawn_the_same_seed_twice_gives_two_tasks(number: int, split: str) -> None:
+    listed = tasks(number, split)
+    assert len({task.id for task in listed}) == len(listed) == {"unseen": 360, "train": 960}[split]
+
+
 @pytest.mark.parametrize("number", [-1, TRAINING_COMPANIES.start, 1.5, True, "acme"])
 def test_only_target_companies_can_be_configured(number: float | bool | str) -> None:
     with pytest.raises(ConfigError, match=r"env\.options\.company"):
