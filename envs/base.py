@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, SupportsFloat
 
 from sdar.schemas.config import EnvironmentConfig
+from sdar.schemas.errors import EnvironmentFailedError
 from sdar.schemas.records import TaskSpec
 
 
@@ -23,6 +25,41 @@ class StepResult:
     done: bool
     success: bool
     valid: bool
+
+
+def checked_observation(observation: Any) -> str:
+    """Return what a world gave as an observation.
+
+    Raises:
+        EnvironmentFailedError: it is no text, or one that UTF-8 cannot say.
+    """
+    if not isinstance(observation, str):
+        raise EnvironmentFailedError(f"the observation is a {type(observation).__name__}; allowed is a text")
+    try:
+        observation.encode()
+    except UnicodeEncodeError as error:
+        raise EnvironmentFailedError(f"the observation is no text in Unicode: {error}") from error
+    return observation
+
+
+def checked_result(result: Any) -> StepResult:
+    """Return what a world answered to a step.
+
+    Raises:
+        EnvironmentFailedError: it is no `StepResult`, or one with a value that no episode can have.
+    """
+    missing = [each.name for each in fields(StepResult) if not hasattr(result, each.name)]
+    if missing:
+        kind = type(result).__name__
+        raise EnvironmentFailedError(f"the step gave a {kind} without {', '.join(missing)}; see StepResult")
+    checked_observation(result.observation)
+    if not isinstance(result.reward, SupportsFloat) or not math.isfinite(result.reward):
+        raise EnvironmentFailedError(f"the reward is {result.reward!r}; allowed is a finite number")
+    for name in ("done", "success", "valid"):
+        if getattr(result, name) not in (True, False):
+            raise EnvironmentFailedError(f"{name} is {getattr(result, name)!r}; allowed are True and False")
+    answer: StepResult = result
+    return answer
 
 
 class Demonstrator(Protocol):

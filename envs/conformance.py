@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from sdar.envs.base import Environment, EnvironmentFactory, StepResult
+from sdar.envs.base import (
+    Environment,
+    EnvironmentFactory,
+    StepResult,
+    checked_observation,
+    checked_result,
+)
 from sdar.envs.demonstration import Demonstrates
 from sdar.schemas.config import EnvironmentConfig
+from sdar.schemas.errors import EnvironmentFailedError
 from sdar.schemas.records import TaskSpec
 from sdar.schemas.seeds import generator
 
@@ -118,6 +125,19 @@ def _splits(trial: _Trial) -> Iterator[str]:
     shared = sorted({task.goal for task in environment.tasks(panel)} & trained)
     if shared:
         yield f"{len(shared)} goal(s) of split {panel!r} are also in {train!r}, such as {shared[0]!r}"
+
+
+def _answers(trial: _Trial) -> Iterator[str]:
+    """A roll-out takes an answer that no episode can hold for an error of the world."""
+    environment = trial.new()
+    for task in trial.samples:
+        try:
+            checked_observation(environment.reset(task, task.seed))
+            for action in _some_actions(trial.new(), task, trial):
+                if checked_result(environment.step(action)).done:
+                    break
+        except EnvironmentFailedError as error:
+            yield f"task {task.id!r}: {error}"
 
 
 def _determinism(trial: _Trial) -> Iterator[str]:
@@ -242,6 +262,7 @@ def _demonstrations(trial: _Trial) -> Iterator[str]:
 RULES: Mapping[str, Callable[[_Trial], Iterator[str]]] = {
     "tasks": _tasks,
     "splits": _splits,
+    "answers": _answers,
     "determinism": _determinism,
     "invalid actions": _invalid,
     "admissible actions": _admissible,

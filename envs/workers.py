@@ -18,7 +18,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sdar.envs.base import Demonstrator, Environment, EnvironmentFactory, StepResult
+from sdar.envs.base import (
+    Demonstrator,
+    Environment,
+    EnvironmentFactory,
+    StepResult,
+    checked_observation,
+    checked_result,
+)
 from sdar.envs.demonstration import Demonstration
 from sdar.envs.worker_main import Answer, Made, Request
 from sdar.envs.worker_pool import POOL, Ask, Conversation
@@ -86,7 +93,8 @@ def step_many(environments: Sequence[Environment], actions: Sequence[str]) -> li
         actions: [B].
 
     Returns:
-        [B] results in the order of the environments, and what was raised where a world has a fault.
+        [B] results in the order of the environments, and what was raised where a world has a fault. An answer
+        that no episode can hold, such as a reward of NaN, is one.
     """
     return _many(environments, "step", [(action,) for action in actions])
 
@@ -111,7 +119,16 @@ def _many(
             results[place] = error
     held = POOL.run([(world.lane, world.conversation(method, *arguments[i])) for i, world in remote])
     results |= {place: result for (place, _), result in zip(remote, held, strict=True)}
-    return [results[place] for place in range(len(environments))]
+    return [_checked(method, results[place]) for place in range(len(environments))]
+
+
+def _checked(method: str, result: Any) -> Any | Exception:
+    if isinstance(result, Exception):
+        return result
+    try:
+        return checked_observation(result) if method == "reset" else checked_result(result)
+    except Exception as error:  # a strange object may raise whatever it likes when it is looked at
+        return error
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,16 @@ class SharesState(Counter):
         return f"{super().reset(task, seed)}, instance {self.number}"
 
 
+class ResetsAsGymnasium(Counter):
+    def reset(self, task: TaskSpec, seed: int) -> str:
+        return super().reset(task, seed), {}  # type: ignore[return-value]
+
+
+class Priceless(Counter):
+    def step(self, action: str) -> StepResult:
+        return replace(super().step(action), reward=float("inf"))
+
+
 class RaisesOnNonsense(Counter):
     def step(self, action: str) -> StepResult:
         if self.task is not None and action not in ("up", "look"):
@@ -190,6 +200,8 @@ BROKEN = [
     (DuplicateIds, "tasks"),
     (UnstableTasks, "tasks"),
     (SharedGoals, "splits"),
+    (ResetsAsGymnasium, "answers"),
+    (Priceless, "answers"),
     (Remembers, "determinism"),
     (SharesState, "determinism"),
     (AcceptsNonsense, "invalid actions"),

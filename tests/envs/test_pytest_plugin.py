@@ -51,9 +51,9 @@ def test_rules_become_tests_and_the_fixture_fails_with_every_fault(tmp_path: Pat
     outcomes = {line for line in done.stdout.splitlines() if line.startswith(("PASSED", "FAILED"))}
     passed = {line.removeprefix("PASSED ") for line in outcomes if line.startswith("PASSED")}
     failed = {line.partition(" - ")[0] for line in outcomes if line.startswith("FAILED")}
-    rules = ("tasks", "splits", "determinism", "admissible actions", "order", "demonstrations")
+    rules = ("tasks", "splits", "answers", "determinism", "admissible actions", "order", "demonstrations")
     assert {"test_mine.py::test_a_name", "sdar-env[household-invalid actions]"} <= passed
     assert {f"sdar-env[{name}-{rule}]" for name in ("household", "careless") for rule in rules} <= passed
     assert failed == {"FAILED test_mine.py::test_a_factory", "FAILED sdar-env[careless-invalid actions]"}
     assert "invalid actions: 'xyzzy' is no action, but was answered with StepResult" in done.stdout
-    assert "2 failed, 14 passed, 2 deselected" in done.stdout
+    assert "2 failed, 16 passed, 2 deselected" in done.stdout

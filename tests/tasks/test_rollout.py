@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ TASKS = Household().tasks("train")[:4]
 LIMITS = RolloutLimits(temperature=1.0, max_steps=4, max_tokens=1024, max_action_tokens=8)
 
 
-def play(make: type[Household] = Household, limits: RolloutLimits = LIMITS) -> list[Episode]:
+def play(make: Callable[[int], Household] = Household, limits: RolloutLimits = LIMITS) -> list[Episode]:
     policy = tiny_policy()
     assignments = [Assignment(task, group, 0, 70 + group) for group, task in enumerate(TASKS)]
     sampler = TransformersSampler(policy, limits.max_action_tokens)
@@ -118,6 +119,57 @@ def test_an_error_in_a_world_ends_that_episode_only() -> None:
     assert not faulty[1].success
     assert faulty[1].turns[0] == sound[1].turns[0]
     assert "message is stored" in faulty[1].stop_reason.sentence
+
+
+class Odd(Household):
+    """A world that answers one of the four tasks with what no episode can hold."""
+
+    first: object = None
+    answer: object = None
+
+    def reset(self, task: TaskSpec, seed: int) -> str:
+        observation, self.odd = super().reset(task, seed), task.id == TASKS[1].id
+        return self.first if self.odd and self.first else observation  # type: ignore[return-value]
+
+    def step(self, action: str) -> StepResult:
+        result = super().step(action)
+        return self.answer if self.odd and not self.first else result  # type: ignore[return-value]
+
+
+RIGHT = StepResult("Nothing happens.", 0.0, False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("first", "answer", "message"),
+    [
+        (None, None, "the step gave a NoneType without observation, reward, done, success, valid"),
+        (None, ("seen", 0.0, False, False, {}), "the step gave a tuple without observation"),
+        (None, dataclasses.replace(RIGHT, observation=None), "the observation is a NoneType"),
+        (None, dataclasses.replace(RIGHT, observation="\ud800"), "the observation is no text in Unicode"),
+        (
+            None,
+            dataclasses.replace(RIGHT, reward=float("nan")),
+            "the reward is nan; allowed is a finite number",
+        ),
+        (None, dataclasses.replace(RIGHT, reward="1"), "the reward is '1'; allowed is a finite number"),
+        (None, dataclasses.replace(RIGHT, success=None), "success is None; allowed are True and False"),
+        (("seen", {}), None, "the observation is a tuple; allowed is a text"),
+    ],
+)
+def test_an_answer_that_no_episode_can_hold_ends_that_episode_only(
+    first: object, answer: object, message: str
+) -> None:
+    def make(house: int) -> Odd:
+        world = Odd(house)
+        world.first, world.answer = first, answer
+        return world
+
+    episodes = play(make)
+    assert [episode.id for episode in episodes[::2]] == [episode.id for episode in play()[::2]]
+    assert episodes[1].stop_reason == StopReason.ENVIRONMENT_ERROR
+    assert message in str(episodes[1].error)
+    assert episodes[1].episode_return == 0
+    assert not episodes[1].success
 
 
 @pytest.mark.parametrize("count", [1, 3])
