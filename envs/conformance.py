@@ -80,12 +80,12 @@ def _trial(
 def _samples(environment: Environment, episodes: int) -> list[TaskSpec]:
     chosen: list[TaskSpec] = []
     splits = list(environment.splits())
+    quota = max(1, episodes // max(1, len(splits)))
     for split in splits:
         tasks = list(environment.tasks(split))
-        stride = max(1, len(tasks) * len(splits) // max(episodes, 1))
         # An odd stride does not fall into step with families that take turns.
-        chosen += tasks[:: stride | 1]
-    return chosen[: max(episodes, len(splits))]
+        chosen += tasks[:: max(1, len(tasks) // quota) | 1][:quota]
+    return chosen
 
 
 def _faults(rule: str, check: Callable[[_Trial], Iterator[str]], trial: _Trial) -> list[str]:

@@ -260,5 +260,31 @@ def test_one_rule_is_checked_by_itself() -> None:
     assert len(check_rule("expert", make, CONFIG, episodes=4)) == 4
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 7, 11, 12, 13, 500])
+def test_tasks_of_every_split_are_played(size: int) -> None:
+    class ThreeSplits(Counter):
+        def splits(self) -> Sequence[str]:
+            return ("train", "dev", "unseen")
+
+        def tasks(self, split: str) -> Sequence[TaskSpec]:
+            first = 2 + 1000 * self.splits().index(split)
+            made = [self.make(split, number) for number in range(first, first + size)]
+            return [task.model_copy(update={"payload": {"number": 2}}) for task in made]
+
+        def reset(self, task: TaskSpec, seed: int) -> str:
+            PLAYED[task.id] = task.split
+            return super().reset(task, seed)
+
+    PLAYED.clear()
+    assert check_rule("determinism", lambda _: ThreeSplits(), CONFIG) == []
+    counts = [list(PLAYED.values()).count(split) for split in ("train", "dev", "unseen")]
+    assert counts[0] == counts[1] == counts[2]
+    assert min(size, 3) <= counts[0] <= 4
+
+
+PLAYED: dict[str, str] = {}
+"""Split by id of the tasks that were played."""
+
+
 def test_every_rule_has_a_world_that_breaks_it() -> None:
     assert {rule for _, rule in BROKEN} == set(RULES)
