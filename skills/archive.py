@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import stat
 import zipfile
@@ -20,6 +21,17 @@ MAX_ENTRIES = 10_000
 _ODD = re.compile(r"^[A-Za-z]:|\\|[\x00-\x1f\x7f]")
 # Zip archives know no time before 1980; a fixed one makes equal banks equal archives.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+
+# What the methods of compression raise when the bytes are not theirs, and what an encrypted entry raises.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    OSError,
+)
 
 Found = tuple[SkillFile, tuple[Companion, ...]]
 """A skill and the files beside it."""
@@ -122,7 +134,7 @@ def _content(opened: zipfile.ZipFile, info: zipfile.ZipInfo, archive: Path, most
     try:
         with opened.open(info) as entry:
             content = entry.read(most + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except _UNREADABLE as error:
         return [Fault(label, 1, f"cannot be unpacked: {error}")]
     # The declared size was checked; what comes out may still be more.
     return content if len(content) <= most else [Fault(label, 1, f"more than {most} bytes")]

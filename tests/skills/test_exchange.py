@@ -132,6 +132,19 @@ def test_an_entry_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "bank").exists()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_entry_is_refused_whatever_compressed_it(tmp_path: Path, method: int) -> None:
+    made, name = tmp_path / "damaged.zip", "cups/SKILL.md"
+    with zipfile.ZipFile(made, "w", method) as archive:
+        archive.writestr(name, "---\nname: cups\ndescription: Where the cup is.\n---\nIn drawer 1.\n")
+    content = bytearray(made.read_bytes())
+    start = 30 + len(name)  # of what was compressed
+    content[start + 4 : start + 30] = bytes(byte ^ 0xFF for byte in content[start + 4 : start + 30])
+    made.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged.zip/cups/SKILL.md:1: cannot be unpacked"):
+        import_skills(made, tmp_path / "bank")
+
+
 def test_what_is_no_archive_and_no_source_says_what_is(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK no")
     (tmp_path / "empty").mkdir()
