@@ -48,6 +48,8 @@ def explain(
         config: the retriever's settings.
         similarity: over the same skills, as for the retriever; None embeds the bank now.
     """
+    if not hits:
+        return []
     parts = _weights(skills, query.goal, config)
     ranks = _ranks(Bank(tuple(skills), config, similarity=similarity), query)
     return [

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sdar.skills.companions import Companion
 
 BUILTIN = "builtin"
+NOTHING_THERE = (
+    "The bank has no skill, or all are retired. Add one with `sdar skills add`, or bring one back with "
+    "`sdar skills restore`."
+)
 
 BankOption = Annotated[
     str | None,

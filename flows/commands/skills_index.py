@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
-from sdar.flows.commands.skills_bank import BankOption, bank_skills, settings
+from sdar.flows.commands.skills_bank import NOTHING_THERE, BankOption, bank_skills, settings
 from sdar.flows.output import print_json
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
@@ -43,6 +43,8 @@ def _facts(config: RunConfig, out: Path | None, rebuild: bool) -> dict[str, Any]
     from sdar.tasks.bank import configured_embedder
 
     skills = bank_skills(config)
+    if not skills:
+        raise InputError(f"there is nothing to embed. {NOTHING_THERE}")
     embedder = configured_embedder(config, skills)
     if out is None:
         return {**asdict(index_card(embed_bank(skills, embedder).index, embedder)), "embedded": len(skills)}

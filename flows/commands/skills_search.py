@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sdar.flows.commands.options import EnvOption, FileOption, JsonOption, SetOption
-from sdar.flows.commands.skills_bank import BankOption, bank_skills, settings, token_counter
+from sdar.flows.commands.skills_bank import (
+    NOTHING_THERE,
+    BankOption,
+    bank_skills,
+    settings,
+    token_counter,
+)
 from sdar.flows.output import print_json
 from sdar.schemas.config import RunConfig, SkillsConfig
 from sdar.schemas.records import Skill
@@ -41,13 +47,15 @@ def search(
 ) -> None:
     """Show which skills a goal finds, best first, and why: shared terms, their weights, tokens, budget."""
     chosen = settings(bank, config, env, set_)
-    rows = _rows(chosen, bank_skills(chosen), goal, task_type, seed)
+    skills = bank_skills(chosen)
+    rows = _rows(chosen, skills, goal, task_type, seed)
     if json_:
         print_json(rows)
         return
     rule = _rule(chosen.skills)
     if not rows:
-        typer.echo(f"This goal finds no skill ({rule}). {_REMEDIES[chosen.skills.strategy]}")
+        remedy = _REMEDIES[chosen.skills.strategy] if skills else NOTHING_THERE
+        typer.echo(f"This goal finds no skill ({rule}). {remedy}")
         return
     from sdar.skills.strategies import STRATEGIES
 

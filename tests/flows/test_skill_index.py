@@ -33,6 +33,12 @@ def facts(capture: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
     return json.loads(out)  # type: ignore[no-any-return]
 
 
+def test_a_bank_without_skills_has_nothing_to_embed(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, told = run(capsys, "--set", "skills.path=empty")
+    assert code == 2
+    assert "there is nothing to embed. The bank has no skill" in told
+
+
 def test_the_index_of_the_configured_bank_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown = facts(capsys)
     assert (shown["embedder"], shown["skills"], shown["kind"]) == ("tfidf", 26, "flat")

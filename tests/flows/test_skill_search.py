@@ -56,6 +56,13 @@ def test_options_reach_the_strategy(capsys: pytest.CaptureFixture[str]) -> None:
     assert "steps-pick-two" not in search(capsys, "task_type", GOAL, "--set", "skills.top_k=20")
 
 
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_a_bank_without_skills_is_told_from_a_goal_that_finds_none(
+    capsys: pytest.CaptureFixture[str], strategy: str
+) -> None:
+    assert "The bank has no skill" in search(capsys, strategy, GOAL, "--set", "skills.path=empty")
+
+
 @pytest.mark.parametrize(("strategy", "remedy"), [("none", "choose another"), ("keyword", "Use words")])
 def test_no_hit_says_what_to_change(capsys: pytest.CaptureFixture[str], strategy: str, remedy: str) -> None:
     assert remedy in search(capsys, strategy, "xyzzy")
