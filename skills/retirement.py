@@ -81,4 +81,10 @@ def _reason(path: Path) -> str:
             content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path} ({error}).") from error
-    return check_reason(checked_text(content, path))
+    told = " ".join(checked_text(content, path).split())
+    if not told:
+        raise InputError(
+            f"{path} is empty; it must say why the skill is retired. Write the reason into it, or remove it "
+            "to bring the skill back."
+        )
+    return told

@@ -66,6 +66,9 @@ def test_what_cannot_be_retired_or_restored_says_why(bank: Path) -> None:
     (bank / "cups" / RETIRED).write_bytes(b"a\n\xff")
     with pytest.raises(InputError, match=r"RETIRED.md:2: byte 0xff is not UTF-8"):
         retirements(bank)
+    (bank / "cups" / RETIRED).write_bytes(b" \n")
+    with pytest.raises(InputError, match=r"cups/RETIRED.md is empty; it must say why"):
+        retirements(bank)
 
 
 def test_the_decision_travels_with_the_skill(bank: Path, tmp_path: Path) -> None:
