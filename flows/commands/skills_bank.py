@@ -16,7 +16,7 @@ from sdar.schemas.records import Skill
 if TYPE_CHECKING:
     from sdar.skills.companions import Companion
 
-BUILTIN = "builtin"
+BUILTIN, EMPTY = "builtin", "empty"
 NOTHING_THERE = (
     "The bank has no skill, or all are retired. Add one with `sdar skills add`, or bring one back with "
     "`sdar skills restore`."
@@ -73,8 +73,13 @@ def own_bank(config: RunConfig) -> Path:
     """Return the folder of a bank that may be changed, whether it exists or not.
 
     Raises:
-        InputError: it is the built-in one, or no folder.
+        InputError: it is the built-in one, or `empty`, which stands for no skills, or no folder.
     """
+    if config.skills.path == EMPTY:
+        raise InputError(
+            f"skills.path {EMPTY!r} stands for no skills: what lay in a folder of that name would never be "
+            "read. Name another folder with --bank."
+        )
     if config.skills.path == BUILTIN:
         raise InputError(
             "the built-in skills cannot be changed. Copy them with `sdar skills export --out my-skills`, "

@@ -70,6 +70,15 @@ def test_another_environment_brings_its_bank(tmp_path: Path, capsys: Capture) ->
     assert report(capsys, "remove", "pans", *new)["removed"] == ["pans"]
 
 
+def test_no_skill_goes_where_none_is_read(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    new = ("add", "pans", "--description", "Pans.", "--body", "Here.")
+    assert "'empty' stands for no skills" in call(capsys, 2, *new, "--bank", "empty")
+    assert not (tmp_path / "empty").exists()
+
+
 def test_a_bank_begins_with_its_first_skill(tmp_path: Path, capsys: Capture) -> None:
     new = ("add", "pans", "--bank", tmp_path / "new", "--description", "Pans: where?", "--body", "Here.")
     made = report(capsys, *new, "--task-type", "pick_two", "--task-type", "heat_and_place")
