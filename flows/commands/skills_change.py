@@ -160,7 +160,8 @@ def _store(folder: Path, name: str, text: str, done: str, json_: bool) -> None:
     from sdar.skills.writing import skill_path, write_skills
 
     path = skill_path(folder, name)
-    found = read_bytes(text.encode("utf-8"), path, name)
+    # Bytes of the command line that are not UTF-8 are bytes again, and refused as those of a file.
+    found = read_bytes(text.encode("utf-8", "surrogateescape"), path, name)
     if not isinstance(found, SkillFile):
         raise refusal(found)
     write_skills(folder, {name: text})

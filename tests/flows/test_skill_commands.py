@@ -79,6 +79,12 @@ def test_no_skill_goes_where_none_is_read(
     assert not (tmp_path / "empty").exists()
 
 
+def test_bytes_that_are_not_utf_8_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    new = ("add", "pans", "--bank", tmp_path / "new", "--description", "Pans \udcff.", "--body", "Here.")
+    assert "SKILL.md:3: byte 0xff is not UTF-8" in call(capsys, 2, *new)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_bank_begins_with_its_first_skill(tmp_path: Path, capsys: Capture) -> None:
     new = ("add", "pans", "--bank", tmp_path / "new", "--description", "Pans: where?", "--body", "Here.")
     made = report(capsys, *new, "--task-type", "pick_two", "--task-type", "heat_and_place")
