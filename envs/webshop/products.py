@@ -78,12 +78,14 @@ class Catalogue:
     """Products by asin and the search over them.
 
     `asins` are in the catalogue's order; `product` returns one of them; `find` returns the asins that a query
-    brings, best first and at most 50.
+    brings, best first and at most 50. `named` says that titles name the kind of a product; a generated shop's
+    name its attributes first of all.
     """
 
     asins: Sequence[str]
     product: Callable[[str], Product]
     find: Callable[[str], tuple[str, ...]]
+    named: bool = True
 
 
 def draw_limit(price: float, rng: np.random.Generator) -> float:

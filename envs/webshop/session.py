@@ -118,7 +118,10 @@ def _click_result(session: Session, target: str) -> None:
 def _click_item(session: Session, target: str) -> None:
     if target == BUY:
         wanted = session.catalogue.product(session.goal.asin)
-        session.reward = purchase_reward(session.item, wanted, session.goal, list(session.chosen.values()))
+        chosen = list(session.chosen.values())
+        session.reward = purchase_reward(
+            session.item, wanted, session.goal, chosen, named=session.catalogue.named
+        )
         session.page = "done"
     elif target == PREVIOUS:
         _show_results(session, session.found, session.number)

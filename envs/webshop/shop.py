@@ -156,7 +156,7 @@ def catalogue_of(own_number: int) -> Catalogue:
         searched = [places.get(word, word) for word in words(query)]
         return tuple(_asins()[position] for position in best(_index(), searched))
 
-    return Catalogue(_asins(), product, find)
+    return Catalogue(_asins(), product, find, named=False)
 
 
 # The scores of BM25 do not depend on what a word is, only on where it stands. So one index serves all shops:

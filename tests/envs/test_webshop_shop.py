@@ -130,6 +130,29 @@ def test_every_task_is_solved_by_the_buyer_in_a_few_steps() -> None:
         assert len(results) == 4 if task.type in ("coloured", "sized") else 3
 
 
+def test_another_kind_of_product_is_no_success_whatever_its_attributes() -> None:
+    world = WebShop.from_config(CONFIG)
+    catalogue = catalogue_of(0)
+    products = [catalogue.product(asin) for asin in catalogue.asins]
+    tried = 0
+    for task in world.tasks("unseen")[::4]:  # types in turn: all of them plain
+        goal, wanted = goal_of(task), catalogue.product(task.payload["asin"])
+        other = next(
+            product
+            for product in products
+            if product.query != wanted.query
+            and set(goal.attributes) <= set(product.attributes)
+            and product.price <= goal.price_upper
+        )
+        world.reset(task, task.seed)
+        world.step(f"search[{other.title}]")
+        world.step(f"click[{other.asin.lower()}]")
+        bought = world.step(f"click[{BUY}]")
+        assert (bought.done, bought.success, bought.reward) == (True, False, 0.5), (task.goal, other.title)
+        tried += 1
+    assert tried == 72
+
+
 def share(knows: bool) -> float:
     """Return the success on the panel of a shopper who knows all facts, or none."""
     wins = []
