@@ -52,7 +52,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     load_before = os.getloadavg()[0]
-    round_one = Round(configuration(None, [f"rollout.tasks={arguments.tasks}"]).config)
+    # One pass: with more of them the update is longer, and what the teacher adds a smaller share.
+    changes = [f"rollout.tasks={arguments.tasks}", "update.epochs=1"]
+    round_one = Round(configuration(None, changes).config)
     spent = interleaved(round_one.works(), arguments.repetitions)
     sums = {side: together([spent[name] for name in names]) for side, names in PARTS.items()}
     result = {
