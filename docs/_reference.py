@@ -51,9 +51,9 @@ def configuration() -> str:
     parts = [
         "# Settings",
         "",
-        "Set one with `--set PATH=VALUE`, or many in a YAML or TOML file with `--config FILE`. Environments and "
-        "methods set some otherwise than by the default: `sdar config show` prints what a run would use and "
-        "where each value comes from. A stage is computed again when a setting that it reads has changed.",
+        "Set one with `--set PATH=VALUE`, or many in a YAML or TOML file with `--config FILE`. Environments "
+        "and methods set some otherwise than by the default: `sdar config show` prints what a run would use "
+        "and who set it. A stage is computed again when a setting that it reads has changed.",
         "",
     ]
     sections: dict[str, list[Setting]] = {}
