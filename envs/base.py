@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Protocol, SupportsFloat
 
 from sdar.schemas.config import EnvironmentConfig
@@ -124,6 +125,8 @@ class EnvironmentKind:
         options: what it reads from `env.options`: default by name.
         names: regular expression of the names that the tokenizer of a starter policy keeps whole, so that a
             small model can copy them from a skill or an observation into an action.
+        files: the files outside the package that it plays with, by its configuration. Their content enters
+            the keys of the stages that play, so that changed data are noticed.
         extra: the optional extra that it needs, named like the module that it brings, or empty.
         starter: whether the weights that `policy.path: starter` names were made for it.
         workers: whether it lives in worker processes, because it is slow, or can crash or hang.
@@ -135,6 +138,7 @@ class EnvironmentKind:
     settings: Mapping[str, str | float | bool] = field(default_factory=dict)
     options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     names: str = r"[A-Za-z]+ \d+"
+    files: Callable[[EnvironmentConfig], Iterable[Path]] = lambda _: ()
     extra: str = ""
     starter: bool = False
     workers: bool = False

@@ -161,7 +161,7 @@ def _present(store: Store, history: History, place: Place, schema: tuple[int, in
     try:
         fields = read_fields(config, spec)
     except (SdarError, OSError):  # files outside the store that cannot be read show as a changed setting
-        fields = read_fields(config, replace(spec, fingerprint=None))
+        fields = read_fields(config, spec, files=False)
     return Present(
         version=spec.version,
         source=source_hash(spec),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, reduce
+from functools import reduce
 from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdar.envs.data import data_content
 from sdar.schemas.config import RunConfig
+from sdar.schemas.keys import file_hash
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Record
 from sdar.schemas.seeds import derive_seed
@@ -144,14 +145,19 @@ class Stage:
     files: bool = True
 
 
-def read_fields(config: RunConfig, stage: Stage) -> dict[str, Any]:
-    """Return what the stage reads from outside the store: configuration by dotted path, and file hashes."""
+def read_fields(config: RunConfig, stage: Stage, *, files: bool = True) -> dict[str, Any]:
+    """Return what the stage reads from outside the store: configuration by dotted path, and file hashes.
+
+    `files` False leaves out the hashes, for settings whose files cannot be read.
+    """
     values: dict[str, Any] = config.model_dump(mode="json")
     as_before = {path for path, before in LATER.items() if _at(values, path) == before}
     for path in as_before:
         section, _, name = path.partition(".")
         del values[section][name]
-    found: dict[str, Any] = dict(stage.fingerprint(config)) if stage.fingerprint else {}
+    found: dict[str, Any] = dict(stage.fingerprint(config)) if stage.fingerprint and files else {}
+    if files and "env" in stage.reads and (content := data_content(config.env)):
+        found["env.content"] = content
     return found | {path: _at(values, path) for path in stage.reads if path not in as_before}
 
 
@@ -166,12 +172,7 @@ def stage_seed(config: RunConfig, stage: Stage, round: int) -> int:
 
 def source_hash(stage: Stage) -> str:
     """Return the hash of the module that defines the stage; modules that it imports are not looked at."""
-    return _file_hash(Path(str(sys.modules[stage.run.__module__].__file__)))
-
-
-@cache
-def _file_hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return file_hash(Path(str(sys.modules[stage.run.__module__].__file__)))
 
 
 def shown(summary: Mapping[str, float | str]) -> Summary:

@@ -53,6 +53,19 @@ def listed(root: Path, split: str) -> tuple[Mapping[str, Any], ...]:
     return tuple(each for each in found if each is not None)
 
 
+def data_files(data: str) -> list[Path]:
+    """Return the game files of all splits and what lies beside them; none for games that are made here.
+
+    Args:
+        data: `env.data`, see `data_root`.
+    """
+    root = data_root(data)
+    if root is None:
+        return []
+    games = [path for folder in FOLDERS.values() for path in (root / folder).rglob(GAME)]
+    return [*games, *(path.with_name(TRAJECTORY) for path in games)]
+
+
 def wanted_in(trajectory: Mapping[str, Any]) -> Wanted:
     """Return what a `traj_data.json` asks for."""
     names = trajectory["pddl_params"]

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sdar.envs.alfworld.places import usual_places
 from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
+from sdar.schemas.config import EnvironmentConfig
+
+
+def _files(config: EnvironmentConfig) -> list[Path]:
+    from sdar.envs.alfworld.files import data_files
+
+    return data_files(config.data)
 
 
 def _load() -> EnvironmentFactory:
@@ -35,6 +44,7 @@ KIND = EnvironmentKind(
         "warmstart.batch": 16,
         "update.epochs": 3,
     },
+    files=_files,
     names=rf"\b(?:{'|'.join(_types())})\b| \d+\b",
     extra="alfworld",
     workers=True,

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
 from sdar.envs.search_qa.names import NAMES
 from sdar.envs.search_qa.options import DEFAULTS
 from sdar.envs.search_qa.world import RELATIONS
+from sdar.schemas.config import EnvironmentConfig
+
+
+def _files(config: EnvironmentConfig) -> list[Path]:
+    from sdar.envs.search_qa.files import CORPUS, QUESTIONS
+
+    return [Path(config.data) / name for name in (CORPUS, QUESTIONS)] if config.data else []
 
 
 def _load() -> EnvironmentFactory:
@@ -28,5 +37,6 @@ KIND = EnvironmentKind(
         "warmstart.vocabulary": 1536,
     },
     options=DEFAULTS,
+    files=_files,
     names=rf"\b(?:{'|'.join((*NAMES, *RELATIONS))})\b",
 )

@@ -18,6 +18,7 @@ from sdar.envs.webshop.files import (
     made_goals,
     read_products,
     read_texts,
+    texts_file,
 )
 from sdar.envs.webshop.goals import (
     LIST_SPLITS,
@@ -180,8 +181,7 @@ def _listed(number: int, goals: str, data: str) -> Mapping[str, Sequence[Goal]]:
             f"{found}; instructions from a {TEXTS} need --set env.options.goals=human and env.data=its path, "
             "WebShop's own files a folder with items_shuffle.json, and a generated shop an empty env.data"
         )
-    path = Path(data)
-    return _split(goals_from_texts(shop(number), read_texts(path / TEXTS if path.is_dir() else path)), data)
+    return _split(goals_from_texts(shop(number), read_texts(texts_file(Path(data)))), data)
 
 
 def _split(goals: Sequence[Goal], data: str) -> Mapping[str, Sequence[Goal]]:

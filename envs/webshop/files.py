@@ -71,6 +71,17 @@ def find_files(data: Path) -> Files | None:
     return Files(items, attributes, folder / INSTRUCTIONS)
 
 
+def texts_file(data: Path) -> Path:
+    """Return the file of people's instructions that `env.data` names, itself or by its folder."""
+    return data / TEXTS if data.is_dir() else data
+
+
+def data_files(data: Path) -> list[Path]:
+    """Return all files that `env.data` names, whether they are there or not."""
+    found = find_files(data)
+    return [found.items, found.attributes, found.instructions] if found else [texts_file(data)]
+
+
 def read_products(files: Files) -> list[Product]:
     """Return the products of the files in their order.
 

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sdar.envs.base import QUICK_WARM_START, EnvironmentFactory, EnvironmentKind
 from sdar.envs.webshop.vocabulary import ATTRIBUTES, COLOURS, KINDS, MARKS, SIZES
+from sdar.schemas.config import EnvironmentConfig
+
+
+def _files(config: EnvironmentConfig) -> list[Path]:
+    from sdar.envs.webshop.files import data_files
+
+    return data_files(Path(config.data)) if config.data else []
 
 
 def _load() -> EnvironmentFactory:
@@ -29,6 +38,7 @@ KIND = EnvironmentKind(
         "update.epochs": 3,
     },
     options={"shop": 0, "goals": "generated", "page": "auto"},
+    files=_files,
     # What skills, goals and pages have in common: words (also in front of a number, as in rug12), numbers,
     # and labels such as k7.
     names=rf"(?:{_WORDS})(?![a-z])|\b[a-z]\d\b|\d+",

