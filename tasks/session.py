@@ -348,7 +348,8 @@ class Session:
         if "score" in stages:
             figures |= {"gap": stages["score"].summary["gap"], "entropy": stages["score"].summary["entropy"]}
         if "update" in stages:
-            figures |= {name: stages["update"].summary[name] for name in ("gate_mean", "gate_share", "drift")}
+            learnt = stages["update"].summary  # without these where every step was skipped
+            figures |= {name: learnt[name] for name in ("gate_mean", "gate_share", "drift") if name in learnt}
         warnings = [str(run.summary["warnings"]) for run in stages.values() if run.summary.get("warnings")]
         return figures | ({"warnings": " ".join(warnings)} if warnings else {})
 

@@ -258,7 +258,9 @@ def _output(
         "loss", "kl", "drift", "entropy", "clip_share", "gate_mean", "gate_share", "coefficient", "gap_mean",
         "gradient_norm",
     )  # fmt: skip
-    means = {name: float(np.mean([getattr(report, name) for report in reports])) for name in names}
+    # A skipped step has no figures: its loss may be infinite. Where none was taken there is nothing to tell.
+    taken = [report for report in reports if not report.skipped]
+    means = {name: float(np.mean([getattr(report, name) for report in taken])) for name in names if taken}
     return StageOutput(
         kind="policy",
         rows={"policy": [record], "update_step": list(reports)},

@@ -6,21 +6,25 @@ import dataclasses
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from small_runs import LEARNING, SmallRun, SteppingClock, learn, run_all, small_config, start
 
+from sdar.rl.learner import LearnerRow
 from sdar.rl.statistics import wilson_interval
 from sdar.schemas.errors import CheckFailedError, InputError
 from sdar.schemas.lineage import StageRun
 from sdar.storage import news, open_store
 from sdar.storage.news import News
 from sdar.tasks import session as session_module
+from sdar.tasks import update as update_module
 from sdar.tasks.branches import begin_branch
 from sdar.tasks.registry import STAGES, plan
 from sdar.tasks.session import Session
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
+from sdar.tasks.update import learner_rows
 
 
 def test_all_rounds_are_stored(finished: SmallRun) -> None:
@@ -188,6 +192,33 @@ def test_the_ema_teacher_lies_between_policy_0_and_the_live_one(variants: Path, 
     np.testing.assert_allclose(weights(1, "ema"), first, atol=1e-6)
     np.testing.assert_allclose(weights(2, "ema"), 0.75 * first + 0.25 * weights(2), atol=1e-6)
     assert not np.allclose(weights(1), weights(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [1, 4])
+def test_a_skipped_step_is_told_and_its_round_stored(
+    bad: int, policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ratios that overflow make the loss infinite, of one of the two steps or of both."""
+
+    def overflowing(*given: Any) -> list[LearnerRow]:
+        rows = learner_rows(*given)
+        worse = [
+            dataclasses.replace(row, logp_old=row.logp_old - 100, advantages=-np.ones_like(row.advantages))
+            for row in rows[:bad]
+        ]
+        return [*worse, *rows[bad:]]
+
+    monkeypatch.setattr(update_module, "learner_rows", overflowing)
+    run = run_all(tmp_path / "store", small_config(policy_path, {"stop": {"rounds": 1}}))
+    reports = run.store.updates(run.artifacts[1, "update"])
+    summary = run.store.artifact(run.artifacts[1, "update"]).summary
+    assert [report.loss for report in reports if report.skipped] == [np.inf] * (1 if bad == 1 else 2)
+    assert summary["skipped"] == (1 if bad == 1 else 2)
+    assert "skipped for a non-finite gradient" in str(summary["warnings"])
+    (row,) = [row for row in run.session.table() if row["round"] == 1]
+    taken = [report.gate_mean for report in reports if not report.skipped]
+    assert ([row["gate_mean"]] if "gate_mean" in row else []) == taken
+    assert run.store.verify() == []
 
 
 def test_a_stage_that_fails_leaves_nothing(variants: Path, policy_path: Path) -> None:
