@@ -118,7 +118,7 @@ def optimise(
     """
     budget = budget or TokenBudget(TOKEN_BUDGETS[model.device.type])
     weights = Masters(trained_weights(model), optimiser.param_groups[0]["params"])
-    model.train()
+    _begin(model)
     reports = []
     for step, batch in enumerate(batches):
         chosen = [rows[i] for i in batch]
@@ -133,6 +133,12 @@ def optimise(
         count(step + 1, len(batches), "steps")
     model.train(mode=False)
     return reports
+
+
+def _begin(model: PreTrainedModel) -> None:
+    """Leave dropout off, for what is learnt has to be what was sampled; layers that compute twice ask."""
+    for part in model.modules():
+        part.training = getattr(part, "gradient_checkpointing", False)
 
 
 def _gradients(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sdar.policy import memory
 from sdar.policy.memory import TokenBudget
 from sdar.policy.model import new_model
-from sdar.policy.scoring import Row, forward_rows
+from sdar.policy.scoring import Row, forward_rows, token_logprobs
 from sdar.rl.learner import LearnerRow, Objective, minibatches, new_optimiser, optimise
 from sdar.schemas.config import SdarConfig, UpdateConfig
 
@@ -233,3 +233,24 @@ def test_recomputed_layers_give_the_same_gradients() -> None:
         return vector(net)
 
     assert step(twice=False).equal(step(twice=True))
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_dropout_of_a_model_is_off_while_it_learns(twice: bool) -> None:
+    """A ratio of 1 in the first step says that what was scored is what is learnt."""
+    net, update = model(), UpdateConfig()
+    for layer in net.get_decoder().layers:
+        layer.self_attn.attention_dropout = 0.5
+        layer.mlp.down_proj = torch.nn.Sequential(layer.mlp.down_proj, torch.nn.Dropout(0.5))
+    if twice:
+        net.activation_checkpointing_enable()
+    net.train(mode=False)
+    (each,) = rows(1)
+    (packed,) = forward_rows(net, [each.row])
+    logp, _ = token_logprobs(net, packed, TEMPERATURE)
+    scored = dataclasses.replace(each, logp_old=logp.detach().numpy())
+    (report,) = optimise(
+        net, new_optimiser(net, update), [scored], [np.arange(1)], Objective(GRPO, update, TEMPERATURE)
+    )
+    assert report.ratio_mean == pytest.approx(1.0, abs=1e-5)
+    assert report.gradient_norm > 0
