@@ -293,8 +293,12 @@ def _teacher_distribution(batch: _MicroBatch, part: slice, objective: Objective)
 def _report(
     step: int, outputs: Sequence[LossOutputs], objective: Objective, norm: float, *, skipped: bool
 ) -> UpdateReport:
-    gate = torch.cat([output.gate for output in outputs])
-    gap = torch.cat([output.gap for output in outputs])
+    tokens = sum(output.gap.numel() for output in outputs)
+    # Rows of episodes that broke before their first action have no tokens: their means are 0, not NaN.
+    gate, gap = (
+        torch.cat([getattr(output, name) for output in outputs]) if tokens else torch.zeros(1)
+        for name in ("gate", "gap")
+    )
 
     def total(name: str) -> float:
         return float(sum(getattr(output, name).detach() for output in outputs))
@@ -316,5 +320,5 @@ def _report(
         gap_std=float(gap.std(correction=0)),
         gradient_norm=norm,
         skipped=skipped,
-        tokens=gap.numel(),
+        tokens=tokens,
     )

@@ -16,6 +16,7 @@ from sdar.rl.advantages import FLAT
 from sdar.rl.rewards import reward_read, rewarded
 from sdar.rl.trust import FOLLOWED
 from sdar.schemas.config import RolloutConfig, RunConfig
+from sdar.schemas.errors import EnvironmentFailedError
 from sdar.schemas.lineage import Summary
 from sdar.schemas.records import Episode, TaskSpec
 from sdar.schemas.seeds import derive_seed, generator
@@ -225,6 +226,26 @@ def limits(config: RunConfig, temperature: float) -> RolloutLimits:
     )
 
 
+def faults(episodes: Sequence[Episode], config: RunConfig) -> Summary:
+    """Return a warning when errors of the environment ended episodes, which then count as failures.
+
+    Raises:
+        EnvironmentFailedError: they ended all of them: nothing can be learnt, and nothing was measured.
+    """
+    errors = [episode.error for episode in episodes if episode.error is not None]
+    if not errors:
+        return {}
+    if len(errors) == len(episodes):
+        raise EnvironmentFailedError(
+            f"an error of the environment ended each of the {len(episodes)} episodes, the first one: "
+            f"{errors[0]}. Allowed: some, which count as failures. Next: sdar envs check {config.env.name}, "
+            "and when it is mended sdar run --resume"
+        )
+    share = len(errors) / len(episodes)
+    told = f"The share of episodes that an error of the environment ended is {share:.3g}, above 0"
+    return {"warnings": f"{told}: they count as failures."}
+
+
 def run(inputs: StageInputs) -> StageOutput:
     """Store the round's tasks and episodes."""
     config = inputs.config
@@ -243,6 +264,7 @@ def run(inputs: StageInputs) -> StageOutput:
         "errors": float(sum(episode.error is not None for episode in episodes)),
         "spread": float(np.mean([np.std([e.episode_return for e in group]) for group in collected.groups])),
         "dropped_groups": float(collected.dropped),
+        **faults(episodes, config),
     }
     unique = list({task.id: task for task in collected.tasks}.values())
     return StageOutput(kind="episodes", rows={"task": unique, "episode": episodes}, summary=summary)

@@ -13,7 +13,7 @@ from sdar.rl.statistics import wilson_interval
 from sdar.schemas.config import RunConfig
 from sdar.schemas.records import Episode, PanelResult, TaskSpec
 from sdar.schemas.seeds import PANEL_SEED, derive_seed
-from sdar.tasks.collect import play
+from sdar.tasks.collect import faults, play
 from sdar.tasks.retrieve import block_texts, skills_read
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -68,6 +68,7 @@ def _evaluate(inputs: StageInputs, blocks: dict[str, str], *, with_skills: bool)
             "high": result.high,
             "episodes": float(result.episodes),
             "turns": result.mean_turns,
+            **faults(episodes, inputs.config),
         },
     )
 

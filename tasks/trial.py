@@ -7,7 +7,7 @@ import numpy as np
 from sdar.envs.registry import environment_factory
 from sdar.schemas.lineage import Summary
 from sdar.schemas.seeds import generator
-from sdar.tasks.collect import assign, play
+from sdar.tasks.collect import assign, faults, play
 from sdar.tasks.retrieve import block_texts
 from sdar.tasks.score import teacher_policy
 from sdar.tasks.stage import Stage, StageInputs, StageOutput
@@ -26,6 +26,7 @@ def run(inputs: StageInputs) -> StageOutput:
         "success": float(np.mean([episode.success for episode in episodes])),
         "episodes": float(len(episodes)),
         "tokens": float(sum(len(episode.token_ids) for episode in episodes)),
+        **faults(episodes, config),
     }
     return StageOutput(kind="trial", rows={"task": tasks, "episode": episodes}, summary=summary)
 

@@ -151,6 +151,26 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_told() -> None:
     assert not net.training
 
 
+def test_a_mini_batch_of_rows_without_action_tokens_has_finite_figures() -> None:
+    net, update = model(), UpdateConfig()
+    empty = [
+        dataclasses.replace(
+            each,
+            row=Row(each.row.token_ids, each.row.positions[:0]),
+            logp_reference=None,
+            **{name: getattr(each, name)[:0] for name in ("advantages", "logp_old", "logp_teacher")},
+        )
+        for each in rows()[:2]
+    ]
+    before = vector(net)
+    (report,) = optimise(
+        net, new_optimiser(net, update), empty, [np.arange(2)], Objective(GRPO, update, TEMPERATURE)
+    )
+    assert (report.tokens, report.skipped) == (0, False)
+    assert all(np.isfinite(value) for value in report.model_dump().values())
+    assert vector(net).equal(before)
+
+
 @pytest.mark.parametrize(
     "sdar", [SdarConfig(divergence="forward_kl"), SdarConfig(divergence="sampled", gate="centred_gap")]
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ import numpy as np
 import pytest
 from small_runs import LEARNING, SmallRun, SteppingClock, learn, run_all, small_config, start
 
+from sdar.envs.base import Environment
+from sdar.envs.workers import reset_many
 from sdar.rl.learner import LearnerRow
 from sdar.rl.statistics import wilson_interval
-from sdar.schemas.errors import CheckFailedError, InputError
+from sdar.schemas.errors import CheckFailedError, EnvironmentFailedError, InputError
 from sdar.schemas.lineage import StageRun
+from sdar.schemas.records import TaskSpec
 from sdar.storage import news, open_store
 from sdar.storage.news import News
+from sdar.tasks import rollout as rollout_module
 from sdar.tasks import session as session_module
 from sdar.tasks import update as update_module
 from sdar.tasks.branches import begin_branch
@@ -219,6 +224,51 @@ def test_a_skipped_step_is_told_and_its_round_stored(
     taken = [report.gate_mean for report in reports if not report.skipped]
     assert ([row["gate_mean"]] if "gate_mean" in row else []) == taken
     assert run.store.verify() == []
+
+
+def break_worlds(monkeypatch: pytest.MonkeyPatch, worlds: int, broken: int) -> None:
+    """Let the first worlds of a batch of so many fail before they show anything."""
+
+    def reset(made: Sequence[Environment], tasks: Sequence[TaskSpec]) -> list[str | Exception]:
+        shown = reset_many(made, tasks)
+        count = broken if len(made) == worlds else 0
+        return [*[OSError("no such scene")] * count, *shown[count:]]
+
+    monkeypatch.setattr(rollout_module, "reset_many", reset)
+
+
+@pytest.mark.parametrize("context", ["conversation", "window"])
+def test_episodes_that_broke_at_once_are_told_and_teach_nothing(
+    context: str, policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_worlds(monkeypatch, worlds=4, broken=3)
+    changes = {"rollout": {"context": context}, "update": {"minibatch": 1}, "stop": {"rounds": 1}}
+    run = run_all(tmp_path / "store", small_config(policy_path, changes))
+    summary = run.store.artifact(run.artifacts[1, "collect"]).summary
+    assert summary["warnings"] == (
+        "The share of episodes that an error of the environment ended is 0.75, above 0: they count as "
+        "failures."
+    )
+    reports = run.store.updates(run.artifacts[1, "update"])
+    assert sum(report.tokens > 0 for report in reports) == (1 if context == "conversation" else len(reports))
+    assert all(np.isfinite([report.gate_mean, report.gap_mean, report.gap_std]).all() for report in reports)
+
+
+@pytest.mark.parametrize(("worlds", "stage"), [(4, "collect"), (8, "evaluate")])
+def test_a_round_or_panel_whose_worlds_are_all_broken_fails(
+    worlds: int, stage: str, policy_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_worlds(monkeypatch, worlds, broken=worlds)
+    message = (
+        rf"ended each of the {worlds} episodes, the first one: OSError: no such scene\. .*sdar envs check"
+    )
+    store, session = start(tmp_path / "store", small_config(policy_path))
+    places = [(0, each) for each in ("bootstrap", "bank", "panel")]
+    with store.writer("test"):
+        for number, name in places:
+            session.execute(name, number)
+        with pytest.raises(EnvironmentFailedError, match=message):
+            session.execute(stage, 1 if stage == "collect" else 0)
 
 
 def test_a_stage_that_fails_leaves_nothing(variants: Path, policy_path: Path) -> None:
