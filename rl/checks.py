@@ -183,8 +183,10 @@ def warnings_for(
 
     Args:
         reports: the optimiser steps of one round.
-        zero_spread_share: share in [0, 1] of the round's groups whose returns were all equal.
-        sdar: gate and lambda; the gate is judged only if it is in use and can fall on both sides of 0.5.
+        zero_spread_share: share in [0, 1] of the round's groups whose returns were all equal; 0 where the
+            loss reads no advantage.
+        sdar: gate and lambda; the gate is judged only if it is in use and falls on both sides of 0.5 when all
+            is well: `centred_gap` lies around 0, the others that are left out never below 0.5.
         max_gradient_norm: the gradient clip of the run.
         invalid_share: share in [0, 1] of the round's turns whose action the environment could not read.
     """
@@ -219,7 +221,7 @@ def _of_steps(taken: Sequence[UpdateReport], sdar: SdarConfig, max_gradient_norm
             _outside("mean gap", mean("gap_mean"), GAP_BAND),
             _above("standard deviation of the gap", mean("gap_std"), MOST_GAP_DEVIATION),
         ]
-    if sdar.coefficient > 0 and sdar.gate in ("gap", "soft_or", "centred_gap"):
+    if sdar.coefficient > 0 and sdar.gate in ("gap", "soft_or"):
         found.append(_outside("share of gates above 0.5", mean("gate_share"), GATE_BAND))
     return found
 

@@ -252,7 +252,9 @@ def _output(
     )
     zero_spread = advantages.zero_spread_groups / max(advantages.groups, 1)
     invalid = float(inputs.store.artifact(inputs.artifacts["episodes"]).summary.get("invalid", 0.0))
-    warnings = warnings_for(reports, zero_spread, config.sdar, config.update.max_gradient_norm, invalid)
+    rewarded = config.update.policy_loss == "clipped" and config.update.policy_coefficient > 0
+    spreadless = zero_spread if rewarded else 0.0  # without advantages nothing is lost where they are all 0
+    warnings = warnings_for(reports, spreadless, config.sdar, config.update.max_gradient_norm, invalid)
     warnings += [budget.warning] if budget.halvings else []
     names = (
         "loss", "kl", "drift", "entropy", "clip_share", "gate_mean", "gate_share", "coefficient", "gap_mean",

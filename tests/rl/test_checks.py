@@ -154,6 +154,8 @@ def test_the_gate_is_judged_only_where_it_can_fall_on_both_sides() -> None:
     report = _report(gate_share=1.0)
     assert warnings_for([report], 0.3, SdarConfig(gate="entropy"), 1.0) == []
     assert warnings_for([report], 0.3, SdarConfig(gate="gap", coefficient=0.0), 1.0) == []
+    centred = _report(gate_share=0.006, gate_mean=0.0)  # what a healthy round of sdar_centred has
+    assert warnings_for([centred], 0.3, SdarConfig(gate="centred_gap", divergence="sampled"), 1.0) == []
 
 
 def test_the_gap_is_judged_only_where_it_enters_the_loss() -> None:

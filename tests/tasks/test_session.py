@@ -226,6 +226,20 @@ def test_a_skipped_step_is_told_and_its_round_stored(
     assert run.store.verify() == []
 
 
+@pytest.mark.parametrize(
+    ("update", "warned"),
+    [({}, True), ({"policy_loss": "likelihood"}, False), ({"policy_coefficient": 0.0}, False)],
+)
+def test_equal_returns_are_warned_about_where_the_loss_reads_advantages(
+    update: dict[str, Any], warned: bool, variants: Path, policy_path: Path
+) -> None:
+    changes = {"advantage": {"invalid_penalty": 0.0}, "update": update}  # no episode of it succeeds
+    run = learn(variants, small_config(policy_path, changes), 1)
+    (summary,) = [report.summary for report in run.reports if report.stage == "update"]
+    assert summary["zero_spread_share"] == 1.0
+    assert ("groups with equal returns" in str(summary["warnings"])) == warned
+
+
 def break_worlds(monkeypatch: pytest.MonkeyPatch, worlds: int, broken: int) -> None:
     """Let the first worlds of a batch of so many fail before they show anything."""
 
