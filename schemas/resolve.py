@@ -373,5 +373,19 @@ def _parse(file: Path) -> Any:
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".toml":
         return tomllib.loads(text)
-    values = yaml.safe_load(text)
+    values = yaml.load(text, _StrictLoader)
     return {} if values is None else values
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a name that is given twice, of which YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value!r} is given twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)

@@ -77,6 +77,8 @@ def test_all_faults_come_at_once(tmp_path: Path) -> None:
         ("none.yaml", None, "No such file"),
         ("list.yaml", "- 1\n", "a list in"),
         ("broken.yaml", "a: [1\n", "readable YAML or TOML"),
+        ("twice.yaml", "stop: {rounds: 3}\nseed: 1\nstop: {target: 0.5}\n", "'stop' is given twice.*line 3"),
+        ("inner.yaml", "stop: {rounds: 3, rounds: 4}\n", "'rounds' is given twice"),
         ("broken.toml", "a = \n", "readable YAML or TOML"),
     ],
 )
