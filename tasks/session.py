@@ -116,7 +116,7 @@ class Session:
             InputError: there is no such run.
             EnvironmentMissingError, ConfigError: its engine is not there, or cannot run its policy.
         """
-        record = _resumed(store, resume) if resume else new_run(store, config, clock.now())
+        record = new_run(store, config, clock.now()) if resume is None else _resumed(store, resume)
         history = read_history(store, record)
         config = history.configs[0]
         check_engine(config)

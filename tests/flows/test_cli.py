@@ -15,7 +15,9 @@ from sdar.flows import cli
 from sdar.flows.commands.options import with_latest
 from sdar.flows.interrupts import Interrupted, interruptible
 from sdar.schemas.config import RunConfig
+from sdar.schemas.errors import InputError
 from sdar.storage import open_store
+from sdar.tasks.session import Session, SystemClock
 
 
 def sdar(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -81,6 +83,13 @@ def test_resume_takes_no_settings(
     for option in (["--resume"], ["--more", "2"]):
         assert sdar(monkeypatch, "run", *option, "--seed", "3") == 2
         assert "keeps its own" in capsys.readouterr().err
+
+
+def test_resume_with_an_empty_name_begins_no_new_run(tmp_path: Path) -> None:
+    """`--resume "$RUN"` with a variable that is not set."""
+    with open_store(tmp_path).writer("a test"), pytest.raises(InputError, match="no run ''"):
+        Session.start(open_store(tmp_path), RunConfig(), "", SystemClock())
+    assert open_store(tmp_path).runs() == []
 
 
 def test_resume_without_a_name_is_the_latest() -> None:
