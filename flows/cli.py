@@ -63,6 +63,7 @@ app.add_typer(store_app, name="store")
 
 def main() -> None:
     """Run the command line of this process and end it with the exit code."""
+    _open_standard_streams()
     code = execute(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
@@ -70,6 +71,18 @@ def main() -> None:
         # Prefect's exit handlers would offer the last events to a server that has gone, for up to a minute.
         os._exit(code)
     raise SystemExit(code)
+
+
+def _open_standard_streams() -> None:
+    """Give each stream that the caller closed, as `>&-` does, to the null device.
+
+    Else the next file that is opened, the database perhaps, gets its number, and with it what is printed.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  the lowest number: its own
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def execute(arguments: Sequence[str]) -> int:

@@ -199,6 +199,22 @@ def test_a_hanging_end_is_cut_off_with_the_last_words() -> None:
     assert done.stdout == "resume line\n"
 
 
+def test_closed_streams_get_the_null_device() -> None:
+    """Else `main` fails at its end, and a file that is opened takes their numbers."""
+    code = (
+        "import os, sys\n"
+        "from sdar.flows import cli\n"
+        "cli.execute = lambda arguments: print('text') or 0\n"
+        "try:\n"
+        "    cli.main()\n"
+        "finally:\n"
+        "    names = [os.readlink(f'/proc/self/fd/{number}') for number in range(3)]\n"
+        "    os._exit(0 if names == [os.devnull] * 3 else 1)\n"
+    )
+    command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, check=False).returncode == 0
+
+
 def test_light_commands_import_no_torch_and_no_prefect() -> None:
     code = (
         "import sys\n"
