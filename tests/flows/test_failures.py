@@ -58,3 +58,24 @@ def test_little_room_is_mentioned(
     assert isinstance(told, UnexpectedError)
     assert f"500 Internal Server Error. {blame}" in str(told)
     assert [str(log) in str(told) for log in (tmp_path / "logs").iterdir()] == [True]
+
+
+def test_a_disk_so_full_that_no_temporary_folder_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_usable() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(failures.tempfile, "gettempdir", none_usable)
+    full = OSError(28, "No space left on device")
+    assert "no room left" in str(explained(full, tmp_path))
+    assert "no room left" in str(explained(full))
+    assert "unexpected ValueError: x" in str(explained(ValueError("x"), tmp_path))
+
+
+def test_a_reader_that_has_gone_is_no_bug(tmp_path: Path) -> None:
+    """`sdar run | head`."""
+    told = explained(BrokenPipeError(32, "Broken pipe"), tmp_path)
+    assert told.exit_code == 1
+    assert "closed it" in str(told)
+    assert list(tmp_path.iterdir()) == []
