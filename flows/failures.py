@@ -49,7 +49,7 @@ def explained(error: BaseException, store: Path | None = None) -> SdarError:
     found = (
         ", ".join(f"{size(free)} free at {place}" for place, free in room.items()) or "no temporary folder"
     )
-    if any(no_room(cause) for cause in _causes(error)):
+    if any(no_room(cause) for cause in causes(error)):
         return InputError(
             f"no room left to write ({_reason(error)}); {found}. What was stored before is unharmed. Make "
             "room first; `sdar store prune` removes weights that nothing needs any more."
@@ -74,6 +74,13 @@ def keep_traceback(error: BaseException, folder: Path | None = None) -> Path:
     return Path(name)
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what it came from, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
 
@@ -89,9 +96,3 @@ def _temporary() -> list[Path]:
         return [Path(tempfile.gettempdir())]
     except OSError:
         return []
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

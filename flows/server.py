@@ -8,17 +8,21 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sdar.flows.failures import causes
 from sdar.schemas.errors import SdarError
 
 START_S = 900.0
 """Seconds that a start may take: 5 usually, 15 with a fresh home, minutes on a busy machine. A server that
 ends is noticed at once; this is for one that hangs."""
 STOP_S = 4.0
+REACH_S = 5.0
 HOST = "127.0.0.1"
 
 # Nothing here needs these loops: they would only take processor time from the run.
@@ -55,12 +59,21 @@ def prefect_server(home: Path, *, schedules: bool = False) -> Iterator[Server]:
     """
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        yield Server(given)
+        with _named_if_silent(given):
+            yield Server(given)
         return
     server = _start(home, schedules=schedules)
     os.environ["PREFECT_API_URL"] = server.url
     try:
         yield server
+    except Exception as error:
+        code = server.process.poll() if server.process is not None else None
+        if code is None or not _of_the_client(error):
+            raise
+        raise ServerError(
+            f"the Prefect server of this command has ended with exit code {code}: {_last_words(server)}. "
+            f"Its log is {server.log}. What was stored before is unharmed."
+        ) from error
     finally:
         os.environ.pop("PREFECT_API_URL", None)
         _stop(server)
@@ -80,6 +93,27 @@ def wait_until_ready(server: Server, timeout: float = START_S) -> None:
         if server.process.poll() is not None or time.monotonic() > deadline:
             raise ServerError(_failure(server, timeout))
         time.sleep(0.1)
+
+
+@contextmanager
+def _named_if_silent(url: str) -> Iterator[None]:
+    """Say of a failure that the server of somebody else does not answer, if that is so."""
+    try:
+        yield
+    except Exception as error:
+        if not _of_the_client(error) or _reachable(url):
+            raise
+        raise ServerError(
+            f"the Prefect server {url}, which PREFECT_API_URL names, does not answer. Start it, or unset "
+            "PREFECT_API_URL: a run then starts a server of its own."
+        ) from error
+
+
+def _of_the_client(error: Exception) -> bool:
+    """Whether a failure came from a request to the server: Prefect asks it through httpx."""
+    if isinstance(error, SdarError):
+        return False
+    return any(type(cause).__module__.partition(".")[0] == "httpx" for cause in causes(error))
 
 
 def _start(home: Path, *, schedules: bool) -> Server:
@@ -105,10 +139,14 @@ def _start(home: Path, *, schedules: bool) -> Server:
 
 
 def _bypass_proxies() -> None:
-    """Keep requests to our own server away from a proxy that the user may have set."""
+    """Keep requests to our own server away from a proxy that the user may have set.
+
+    Prefect's client fails on a proxy that it cannot use, one of SOCKS for instance, even if it would not be
+    asked. A star in the list makes that client ignore them all; to other libraries it means nothing.
+    """
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [host for host in os.environ.get(name, "").split(",") if host]
-        os.environ[name] = ",".join(dict.fromkeys([*hosts, HOST, "localhost"]))
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, HOST, "localhost", "*"]))
 
 
 def _stop(server: Server) -> None:
@@ -134,10 +172,24 @@ def _answers(port: int, timeout: float) -> bool:
         connection.close()
 
 
+def _reachable(url: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=REACH_S).close()
+    except urllib.error.HTTPError:  # it answers, if only to refuse us
+        return True
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    return True
+
+
 def _failure(server: Server, timeout: float) -> str:
-    text = server.log.read_text(errors="replace") if server.log else ""
-    last = " / ".join(text.strip().splitlines()[-3:]) or "its log is empty"
     return (
-        f"the Prefect server did not answer within {timeout:.0f} s: {last}. Its log is {server.log}. "
+        f"the Prefect server did not answer within {timeout:.0f} s: {_last_words(server)}. "
+        f"Its log is {server.log}. "
         "Install the versions of constraints.txt, or set PREFECT_API_URL to a server that runs."
     )
+
+
+def _last_words(server: Server) -> str:
+    text = server.log.read_text(errors="replace") if server.log else ""
+    return " / ".join(text.strip().splitlines()[-3:]) or "its log is empty"

@@ -9,14 +9,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from sdar.flows.server import Server, ServerError, prefect_server, wait_until_ready
+from sdar.flows.server import Server, ServerError, _bypass_proxies, prefect_server, wait_until_ready
 
 SCRIPT = Path(__file__).with_name("fake_run.py")
 
@@ -141,6 +143,29 @@ def test_a_given_server_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:1/api"
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/api", "nonsense"])
+def test_a_given_server_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(ServerError, match="PREFECT_API_URL"), prefect_server(tmp_path / "home"):
+        raise RuntimeError("Failed to reach API") from httpx.ConnectError("connection refused")
+    with pytest.raises(RuntimeError, match="a wire"), prefect_server(tmp_path / "home"):
+        raise RuntimeError("a wire came loose")
+
+
+def test_proxies_that_the_client_cannot_use_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:2")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "inner.example")
+    _bypass_proxies()
+    httpx.Client().close()  # fails on SOCKS otherwise
+    assert urllib.request.proxy_bypass("127.0.0.1")
+    assert urllib.request.proxy_bypass("inner.example")
+    assert not urllib.request.proxy_bypass("mlflow.example")  # which may need the proxy
+
+
 def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("ImportError: no fastapi\n")
@@ -148,3 +173,17 @@ def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
     process.wait()
     with pytest.raises(ServerError, match="ImportError: no fastapi"):
         wait_until_ready(Server("http://127.0.0.1:1/api", log, process), timeout=5)
+
+
+def test_a_server_that_ends_in_the_middle_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    for name in ("PREFECT_HOME", "PREFECT_SERVER_API_PORT"):
+        monkeypatch.setenv(name, "")  # put back afterwards
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(ServerError, match=r"has ended with exit code -9: .* log is "))
+        server = stack.enter_context(prefect_server(tmp_path))
+        assert server.process is not None
+        server.process.kill()
+        server.process.wait()
+        raise httpx.ConnectError("connection refused")
+    assert "PREFECT_API_URL" not in os.environ
