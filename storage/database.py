@@ -32,6 +32,12 @@ PROCESS_LOCK = threading.RLock()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENOLCK}
+_DAMAGED_TEXTS = (
+    "not a valid DuckDB database file",
+    "Could not read enough bytes",
+    "Corrupt database file",
+    "Is a directory",
+)
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
 
@@ -39,6 +45,11 @@ def no_room(error: BaseException) -> bool:
     """Whether a write failed because its disk, or the user's share of it, is full."""
     number = error.errno if isinstance(error, OSError) else None
     return number in _FULL or any(text in str(error) for text in _FULL_TEXTS)
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Whether DuckDB found a file to be cut off, overwritten, or no database at all."""
+    return any(text in str(error) for text in _DAMAGED_TEXTS)
 
 
 @contextmanager
@@ -60,6 +71,17 @@ def user_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _file_errors(database: Path) -> Iterator[None]:
+    with user_errors(database):
+        try:
+            yield
+        except duckdb.Error as error:
+            if is_damage(error):
+                raise IntegrityError(_damaged(database, error)) from error
+            raise
+
+
+@contextmanager
 def connection(database: Path, *, read_only: bool, wait: float = WAIT) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open the database for the length of a `with` block; closing discards an unfinished transaction.
 
@@ -73,7 +95,7 @@ def connection(database: Path, *, read_only: bool, wait: float = WAIT) -> Iterat
         IntegrityError: the file is damaged.
         InputError: the disk is full, or the file may not be opened.
     """
-    with PROCESS_LOCK, user_errors(database):
+    with PROCESS_LOCK, _file_errors(database):
         opened = _patiently(
             lambda: duckdb.connect(database, read_only=read_only, config=CONFIG), database, wait
         )
@@ -124,7 +146,7 @@ class Attachment:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with PROCESS_LOCK, user_errors(self._database):
+        with PROCESS_LOCK, _file_errors(self._database):
             try:
                 yield
             except BaseException:
@@ -162,8 +184,6 @@ def _patiently(
                 time.sleep(0.05)
             elif "Permission denied" in str(error) or "Read-only file system" in str(error):
                 raise InputError(f"cannot open {database} ({error}). Check its permissions.") from error
-            elif "not a valid DuckDB database file" in str(error):
-                raise IntegrityError(_damaged(database, error)) from error
             else:
                 raise
         except _BROKEN as error:
@@ -179,6 +199,6 @@ def _held(database: Path, error: Exception) -> str:
 
 def _damaged(database: Path, error: Exception) -> str:
     return (
-        f"{database} is damaged or no DuckDB file: {error}. snapshots/{database.name} beside it holds the "
+        f"{database} is damaged or no DuckDB file ({error}). snapshots/{database.name} beside it holds the "
         "last published state: copy that over the damaged file, then run `sdar store verify`."
     )

@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from sdar.schemas.errors import InputError
-from sdar.storage.database import CONFIG
+from sdar.schemas.errors import InputError, IntegrityError
+from sdar.storage.database import CONFIG, is_damage
 
 TABLES_QUERY = """
     SELECT 'view' AS kind, view_name AS name, comment FROM duckdb_views() WHERE NOT internal
@@ -31,6 +31,7 @@ def read_query(database: Path, sql: str) -> pa.Table:
 
     Raises:
         InputError: anything else, or a statement that DuckDB refuses.
+        IntegrityError: the file is damaged.
     """
     try:
         statements = duckdb.extract_statements(sql)
@@ -43,4 +44,9 @@ def read_query(database: Path, sql: str) -> pa.Table:
         with duckdb.connect(database, read_only=True, config={**CONFIG, **_SHUT}) as connection:
             return connection.sql(sql).to_arrow_table()
     except duckdb.Error as error:
+        if is_damage(error):
+            raise IntegrityError(
+                f"{database} is damaged ({error}). The copy in snapshots/ may be removed: `sdar store "
+                "snapshot` publishes it anew. `sdar store verify` checks the rest of the store."
+            ) from error
         raise InputError(f"{error}\n`sdar sql --tables` lists tables and views.") from error

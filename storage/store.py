@@ -93,9 +93,14 @@ class Store:
         """Return the version of the schema, 0 when there is no database.
 
         Raises:
-            IntegrityError: the version is newer than this code.
+            IntegrityError: the version is newer than this code, or the database was removed.
         """
         if not self._database.exists():
+            if self._snapshot.exists():  # which the first commit of a new database would replace
+                raise IntegrityError(
+                    f"{self._database} is missing; {self._snapshot} holds the last published state. Copy it "
+                    "to its place and run `sdar store verify`, or remove it to begin with an empty store."
+                )
             return 0
         with connection(self._database, read_only=True) as opened:
             version = schema_version(opened)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -143,6 +145,45 @@ def test_places_that_are_no_store(tmp_path):
     (tmp_path / "broken" / "store.duckdb").write_bytes(b"not a database" * 1000)
     with pytest.raises(IntegrityError, match="damaged or no DuckDB file"):
         open_store(tmp_path / "broken")
+
+
+def cut_off(file):
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def overwrite(file):
+    with file.open("r+b") as stream:
+        stream.seek(file.stat().st_size // 4)
+        stream.write(b"x" * (file.stat().st_size // 2))
+
+
+@pytest.mark.parametrize("hurt", [cut_off, overwrite])
+def test_damage_is_named_with_what_mends_it(tmp_path, hurt):
+    store = filled(tmp_path)
+    expected = counts(store)
+    hurt(tmp_path / "snapshots" / "store.duckdb")
+    with pytest.raises(IntegrityError, match="sdar store snapshot"):
+        counts(store)
+    (tmp_path / "snapshots" / "store.duckdb").unlink()
+    with store.writer("sdar store snapshot"):
+        pass
+    assert counts(store) == expected
+    hurt(tmp_path / "store.duckdb")
+    with pytest.raises(IntegrityError, match=r"damaged or no DuckDB file.*snapshots/store\.duckdb"):
+        open_store(tmp_path).verify()
+    shutil.copy(tmp_path / "snapshots" / "store.duckdb", tmp_path / "store.duckdb")
+    assert open_store(tmp_path).verify() == []
+    assert counts(store) == expected
+
+
+def test_a_lost_database_is_not_replaced_by_an_empty_one(tmp_path):
+    expected = counts(filled(tmp_path))
+    (tmp_path / "store.duckdb").unlink()
+    for read_only in (True, False):
+        with pytest.raises(IntegrityError, match="holds the last published state"):
+            open_store(tmp_path, read_only=read_only)
+    shutil.copy(tmp_path / "snapshots" / "store.duckdb", tmp_path / "store.duckdb")
+    assert counts(open_store(tmp_path)) == expected
 
 
 def test_newer_store_is_refused(tmp_path):
