@@ -83,6 +83,21 @@ def blob_path(blobs: Path, digest: str) -> Path:
     return target
 
 
+def whole_blob(blobs: Path, digest: str) -> Path:
+    """Return the folder of a blob after computing its hash again.
+
+    Raises:
+        IntegrityError: the store does not hold it, or its files were changed.
+    """
+    target = blob_path(blobs, digest)
+    if folder_hash(target) != digest:
+        raise IntegrityError(
+            f"the files in {target} differ from those that were stored. Restore them from a copy, or remove "
+            "that folder: the stage that made it, run again with --force, makes it anew."
+        )
+    return target
+
+
 def write_references(folder: Path, blobs: Mapping[str, str]) -> None:
     """Note in a folder that is going to be a blob which other blobs it needs, by role."""
     (folder / REFERENCES).write_text(canonical_json(blobs) + "\n", encoding="utf-8")
@@ -122,7 +137,10 @@ def _copy(source: Path, target: Path) -> str:
 
 def _publish(partial: Path, target: Path) -> None:
     """Force a folder to disk with all that it holds, then give it its final name."""
+    readable = partial.stat().st_mode & 0o666  # as the user's umask has it; safetensors writes 0600
     for path in [*partial.rglob("*"), partial]:
+        if path.is_file():
+            path.chmod(readable)
         _sync(path)
     partial.rename(target)
     _sync(target.parent)

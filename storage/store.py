@@ -346,6 +346,10 @@ class Store:
         """Return the folder of a blob; `IntegrityError` when the store does not hold it."""
         return blobs.blob_path(self._blobs, digest)
 
+    def whole_blob(self, digest: str) -> Path:
+        """Return the folder of a blob whose hash was computed again; `IntegrityError` if it is damaged."""
+        return blobs.whole_blob(self._blobs, digest)
+
     def pin(self, policy_id: str, note: str = "") -> str:
         """Keep a policy's weights in every prune and return its whole id; see `prune.pin_policy`."""
         with self._transaction() as opened:

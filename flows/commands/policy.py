@@ -145,7 +145,7 @@ def export_policy(
             f"the weights of policy {found.id[:12]} are gone from {opened.path}, perhaps by a prune. "
             f"Next: sdar stage {again} --round {found.round} --from-run {found.run_id} --force"
         )
-    warning = export_policy(opened.blob(found.blob), folder, base_folder(opened, found.blob))
+    warning = export_policy(opened.whole_blob(found.blob), folder, base_folder(opened, found.blob))
     written = policy_id(folder)
     if json_:
         result = {"policy": found.id, "run": found.run_id, "round": found.round, "folder": folder}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -58,6 +60,18 @@ def test_a_policy_leaves_the_store_and_comes_back(made: SmallRun, tmp_path: Path
     ids = torch.arange(9)[None]
     with torch.inference_mode():
         assert again(input_ids=ids).logits.equal(load_policy(out).model(input_ids=ids).logits)
+
+
+def test_damaged_weights_are_not_exported(made: SmallRun, tmp_path: Path, sdar) -> None:
+    store, out = tmp_path / "store", tmp_path / "out"
+    shutil.copytree(made.store.path, store)
+    _, text, _ = sdar("policy", "list", "--format", "json", "--store", store)
+    last = next(row for row in json.loads(text) if row["round"] == 1)
+    os.truncate(Path(last["folder"], "model.safetensors"), 1000)
+    code, _, error = sdar("policy", "export", last["id"], "--to", out, "--store", store)
+    assert code == 5
+    assert "differ from those that were stored" in error
+    assert not out.exists()
 
 
 def test_a_bfloat16_folder_stays_bfloat16(made: SmallRun, tmp_path: Path, sdar) -> None:

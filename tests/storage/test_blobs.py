@@ -77,3 +77,24 @@ def test_nothing_to_store_and_nothing_found(tmp_path):
                 store.put_blob(tmp_path / name)
     with pytest.raises(IntegrityError, match="no blob"):
         store.blob("0" * 64)
+
+
+def test_files_get_the_mode_that_the_umask_gives(tmp_path):
+    """Some libraries write files that nobody else may read, whatever the user wants."""
+    store = open_store(tmp_path / "s")
+    (tmp_path / "usual").touch()
+    with store.writer("test"), store.scratch() as scratch:
+        (scratch / "w.bin").write_bytes(b"weights")
+        (scratch / "w.bin").chmod(0o600)
+        digest = store.put_blob(scratch)
+    assert (store.blob(digest) / "w.bin").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_damaged_blob_is_refused_where_it_has_to_be_whole(tmp_path, folder):
+    store = open_store(tmp_path / "s")
+    with store.writer("test"):
+        digest = store.put_blob(folder)
+    assert store.whole_blob(digest) == store.blob(digest)
+    (store.blob(digest) / "w.bin").write_bytes(b"")
+    with pytest.raises(IntegrityError, match="differ from those that were stored"):
+        store.whole_blob(digest)
