@@ -31,7 +31,16 @@ PROCESS_LOCK = threading.RLock()
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENOLCK}
+_REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENOLCK,
+    errno.EISDIR,
+}
 _DAMAGED_TEXTS = (
     "not a valid DuckDB database file",
     "Could not read enough bytes",

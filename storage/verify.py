@@ -69,7 +69,7 @@ def _artifact_faults(connection: duckdb.DuckDBPyConnection, artifact: Artifact) 
 
 
 def _blob_faults(blobs: Path) -> Iterator[str]:
-    for folder in sorted(blobs.iterdir()):
+    for folder in sorted(blobs.glob("*")):
         if folder.name.startswith(PARTIAL):
             continue
         if folder_hash(folder) != folder.name:

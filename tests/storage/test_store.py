@@ -147,6 +147,16 @@ def test_places_that_are_no_store(tmp_path):
         open_store(tmp_path / "broken")
 
 
+def test_verify_needs_no_folder_of_blobs(tmp_path):
+    store = filled(tmp_path)
+    with store.writer("test"):
+        blob = store.put_blob(tmp_path / "snapshots")
+        store.commit(stage("score", round=7), "scores", {"token_score": [scores("e1")]}, blob)
+    shutil.rmtree(tmp_path / "blobs")
+    [fault] = store.verify()
+    assert f"lost its blob {blob}" in fault
+
+
 def cut_off(file):
     os.truncate(file, file.stat().st_size // 2)
 
