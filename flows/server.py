@@ -142,11 +142,25 @@ def _bypass_proxies() -> None:
     """Keep requests to our own server away from a proxy that the user may have set.
 
     Prefect's client fails on a proxy that it cannot use, one of SOCKS for instance, even if it would not be
-    asked. A star in the list makes that client ignore them all; to other libraries it means nothing.
+    asked. Then a star in the list makes that client ignore them all; to other libraries it means nothing.
     """
+    ours = [HOST, "localhost"] if _proxies_work() else [HOST, "localhost", "*"]
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [host for host in os.environ.get(name, "").split(",") if host]
-        os.environ[name] = ",".join(dict.fromkeys([*hosts, HOST, "localhost", "*"]))
+        os.environ[name] = ",".join(dict.fromkeys([*hosts, *ours]))
+
+
+def _proxies_work() -> bool:
+    """Whether Prefect's client can be made with the proxies of the environment."""
+    if not urllib.request.getproxies():
+        return True
+    import httpx
+
+    try:
+        httpx.Client().close()
+    except Exception:  # which one depends on what is wrong: the address, or a package that is missing
+        return False
+    return True
 
 
 def _stop(server: Server) -> None:

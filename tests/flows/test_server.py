@@ -166,6 +166,14 @@ def test_proxies_that_the_client_cannot_use_do_no_harm(monkeypatch: pytest.Monke
     assert not urllib.request.proxy_bypass("mlflow.example")  # which may need the proxy
 
 
+def test_a_proxy_that_works_stays_for_other_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:2")
+    _bypass_proxies()
+    assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "127.0.0.1,localhost"
+
+
 def test_a_server_that_ends_is_reported_with_its_log(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text("ImportError: no fastapi\n")
