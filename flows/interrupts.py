@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: unwind in order, and end the process in any case before five seconds are over."""
+"""Ctrl-C, SIGTERM and a terminal that is closed: unwind in order, and end the process in any case before five seconds are over."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Interrupted(BaseException):
 
 @contextmanager
 def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
-    """Raise `Interrupted` in the main thread on SIGINT or SIGTERM while the `with` block runs.
+    """Raise `Interrupted` in the main thread on SIGINT, SIGTERM or SIGHUP while the `with` block runs.
+
+    SIGHUP, which comes when the terminal is closed, stays ignored where it was, as under `nohup`.
 
     A second signal, or an unwinding that takes longer than LIMIT_S, ends the process at once: the store is
     safe at any point, and the Prefect server ends with its parent.
@@ -51,7 +53,10 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
         timer.start()
         raise interruption
 
-    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
     finally:

@@ -161,7 +161,7 @@ def test_unexpected_errors_leave_a_traceback_in_a_file(
     assert "start again with" in error
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_become_an_exception_and_handlers_are_put_back(signum: signal.Signals) -> None:
     before = signal.getsignal(signum)
     # The timer behind the scenes would end this process after its limit, so it is started in another one.
@@ -179,6 +179,19 @@ def test_signals_become_an_exception_and_handlers_are_put_back(signum: signal.Si
         assert signal.getsignal(signum) != before
     assert signal.getsignal(signum) == before
     assert Interrupted(signum).exit_code == 128 + signum
+
+
+def test_a_closed_terminal_is_ignored_under_nohup() -> None:
+    code = (
+        "import os, signal\n"
+        "from sdar.flows.interrupts import interruptible\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with interruptible(lambda: None):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "went on\n")
 
 
 def test_a_hanging_end_is_cut_off_with_the_last_words() -> None:
