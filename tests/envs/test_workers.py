@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -161,6 +162,7 @@ def test_workers_play_in_parallel_and_answers_keep_their_order(tmp_path: Path) -
 
 
 def test_workers_are_bounded_and_used_again() -> None:
+    gc.collect()  # tracebacks of other tests' faults hold worlds until then
     for _ in range(3):
         worlds = batch(6)
         pids = set(observations(step_many(worlds, ["pid"] * 6)))

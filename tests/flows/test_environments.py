@@ -257,7 +257,7 @@ def test_check_prints_faults_and_measures(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr("sdar.envs.measure.SPEED_EPISODES", 5)
     code, told, _ = sdar(capsys, "envs", "check", "household", "--episodes", "3", "--leaks", "100")
     assert code == 0, told
-    assert "Rules kept: tasks, splits, determinism, invalid actions" in told
+    assert "Rules kept: tasks, splits, answers, determinism, invalid actions" in told
     assert "steps/s (" in told
     assert "Growth over 69 episodes after the warm-up: " in told
     assert told.endswith("household: no faults\n")
