@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a terminal that is closed: unwind in order, and end the process in any case before five seconds are over."""
+"""How a command ends on Ctrl-C, SIGTERM or a closed terminal: in order, and within five seconds in any case."""
 
 from __future__ import annotations
 
