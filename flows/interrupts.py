@@ -1,4 +1,4 @@
-"""How a command ends on Ctrl-C, SIGTERM or a closed terminal: in order, and within five seconds in any case."""
+"""How a command ends on Ctrl-C, SIGTERM or a closed terminal: in order, and before five seconds are over."""
 
 from __future__ import annotations
 
