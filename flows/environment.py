@@ -8,6 +8,9 @@ DEFAULTS = {
     # Two OpenMP pools on few cores slow each other down; torch gets its threads from `policy.threads`.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # Threads that wait for each other sleep after some ten microseconds: on a busy machine those that spin
+    # take the time of those they wait for (benchmarks/waiting.py).
+    "GOMP_SPINCOUNT": "1000",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
