@@ -63,8 +63,9 @@ def check_runner(config: RunConfig) -> None:
         return
     missing = [name for name in _PACKAGES[kind] if find_spec(name) is None]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise EnvironmentMissingError(
-            f"runner.kind is {kind}, but {' and '.join(missing)} is not installed. "
+            f"runner.kind is {kind}, but {' and '.join(missing)} {verb} not installed. "
             f"Next: pip install 'sdar[{kind}]', or --runner local"
         )
     if not config.rollout.batch:

@@ -29,7 +29,7 @@ def folder_hash(folder: Path) -> str:
 @contextmanager
 def partial_folder(blobs: Path) -> Iterator[Path]:
     """Give an empty folder on the store's own disk; what `put_blob` does not take goes with the block."""
-    partial = blobs / f"{PARTIAL}{uuid.uuid4().hex}"
+    partial = _partial_name(blobs)
     try:
         with user_errors(blobs):
             partial.mkdir()
@@ -41,8 +41,8 @@ def partial_folder(blobs: Path) -> Iterator[Path]:
 def put_blob(blobs: Path, folder: Path) -> str:
     """Move a folder of `partial_folder` into `blobs`, or copy any other; return its content hash.
 
-    A blob that is there already is kept. Everything is forced to disk before the folder gets its final name,
-    so that a folder under that name is always whole.
+    A blob that is there already is kept, unless its files were damaged. Everything is forced to disk before
+    the folder gets its final name, so that a folder under that name is always whole.
 
     Raises:
         InputError: `folder` holds no files, or the disk is full.
@@ -52,9 +52,11 @@ def put_blob(blobs: Path, folder: Path) -> str:
         raise InputError(f"{folder} is not a folder with files in it; nothing to store.")
     digest = folder_hash(folder)
     target = blobs / digest
-    if target.exists():
-        return digest
     with user_errors(blobs):
+        if target.exists():
+            if folder_hash(target) == digest:
+                return digest
+            target.rename(_partial_name(blobs))  # removed with what else was left behind
         if folder.parent == blobs and folder.name.startswith(PARTIAL):
             _publish(folder, target)
             return digest
@@ -92,8 +94,8 @@ def whole_blob(blobs: Path, digest: str) -> Path:
     target = blob_path(blobs, digest)
     if folder_hash(target) != digest:
         raise IntegrityError(
-            f"the files in {target} differ from those that were stored. Restore them from a copy, or remove "
-            "that folder: the stage that made it, run again with --force, makes it anew."
+            f"the files in {target} differ from those that were stored. Restore them from a copy, or run the "
+            "stage that made them again with --force. `sdar store verify` lists what else is damaged."
         )
     return target
 
@@ -113,6 +115,10 @@ def remove_partial(blobs: Path) -> None:
     """Remove what interrupted copies left behind; call only while holding the writer lock."""
     for leftover in blobs.glob(f"{PARTIAL}*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _partial_name(blobs: Path) -> Path:
+    return blobs / f"{PARTIAL}{uuid.uuid4().hex}"
 
 
 def _names(folder: Path) -> list[str]:

@@ -65,7 +65,11 @@ class PolicyShelf:
         key = (artifact_id, part)
         policy = self._loaded.pop(key, None)
         if policy is None:
-            policy = load_policy(self.store.blob(blob) / part, self.device, base_folder(self.store, blob))
+            try:
+                policy = load_policy(self.store.blob(blob) / part, self.device, base_folder(self.store, blob))
+            except Exception:
+                self.store.whole_blob(blob)  # says so if its files are damaged
+                raise
         self._loaded[key] = policy
         while len(self._loaded) > self.size:
             del self._loaded[next(iter(self._loaded))]

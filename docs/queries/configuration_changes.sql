@@ -6,5 +6,5 @@ setting AS (
     WHERE p.place <= 2 AND t.type NOT IN ('OBJECT', 'ARRAY'))
 SELECT coalesce(b.setting, a.setting) AS setting, b.value AS before, a.value AS after
 FROM (FROM setting WHERE place = 2) b FULL JOIN (FROM setting WHERE place = 1) a ON a.setting = b.setting
-WHERE b.value IS DISTINCT FROM a.value
+WHERE b.value IS DISTINCT FROM a.value AND (SELECT count(*) FROM pair) > 1
 ORDER BY setting

@@ -48,6 +48,19 @@ def test_a_folder_made_in_the_store_is_taken_as_it_is(tmp_path, folder):
         store.scratch()
 
 
+def test_a_damaged_blob_is_replaced_when_it_is_stored_again(tmp_path, folder):
+    store = open_store(tmp_path / "s")
+    with store.writer("test"):
+        digest = store.put_blob(folder)
+        (store.blob(digest) / "w.bin").write_bytes(b"cut off")
+        with pytest.raises(IntegrityError, match="--force"):
+            store.whole_blob(digest)
+        assert store.put_blob(folder) == digest
+        assert folder_hash(store.whole_blob(digest)) == digest
+    with store.writer("test"):
+        assert [path.name for path in (tmp_path / "s" / "blobs").iterdir()] == [digest]
+
+
 def test_hash_depends_on_names_and_bytes(folder):
     before = folder_hash(folder)
     (folder / "w.bin").rename(folder / "v.bin")

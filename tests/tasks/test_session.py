@@ -17,7 +17,7 @@ from sdar.envs.base import Environment
 from sdar.envs.workers import reset_many
 from sdar.rl.learner import LearnerRow
 from sdar.rl.statistics import wilson_interval
-from sdar.schemas.errors import CheckFailedError, EnvironmentFailedError, InputError
+from sdar.schemas.errors import CheckFailedError, EnvironmentFailedError, InputError, IntegrityError
 from sdar.schemas.lineage import StageRun
 from sdar.schemas.records import TaskSpec
 from sdar.storage import news, open_store
@@ -283,6 +283,25 @@ def test_a_round_or_panel_whose_worlds_are_all_broken_fails(
             session.execute(name, number)
         with pytest.raises(EnvironmentFailedError, match=message):
             session.execute(stage, 1 if stage == "collect" else 0)
+
+
+def test_damaged_weights_are_named_and_made_anew(
+    finished: SmallRun, policy_path: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished.store.path, tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    blob = store.artifact(finished.artifacts[1, "update"]).blob
+    assert blob is not None
+    weights = store.blob(blob) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with store.writer("test"):
+        session = Session.start(store, finished.session.config, finished.session.run_id, SteppingClock())
+        session.recall(2)
+        with pytest.raises(IntegrityError, match="differ from those that were stored"):
+            session.execute("collect", 2, force=True)
+        session.execute("update", 1, force=True)
+        assert session.execute("collect", 2, force=True).artifact_id == finished.artifacts[2, "collect"]
+    assert store.verify() == []
 
 
 def test_a_stage_that_fails_leaves_nothing(variants: Path, policy_path: Path) -> None:
