@@ -146,6 +146,27 @@ def check_same_actions(
         )
 
 
+def check_skills_arrive(
+    student_ids: NDArray[np.integer[Any]], teacher_ids: NDArray[np.integer[Any]], episode: str
+) -> None:
+    """Check that the teacher reads something else than the student, whatever the weights of the two are.
+
+    Args:
+        student_ids: [S] int, the student's row.
+        teacher_ids: [T] int, the teacher's row of the same tokens, with skills in its prompt.
+        episode: named in the message.
+
+    Raises:
+        CheckFailedError: the rows are equal.
+    """
+    if np.array_equal(student_ids, teacher_ids):
+        raise CheckFailedError(
+            f"skills were retrieved for episode {episode}, but the teacher's row is the student's, token by "
+            "token: they do not reach the teacher. Build the contexts again: sdar stage retrieve --round N "
+            "--force"
+        )
+
+
 def check_teacher_effect(gap: NDArray[np.floating[Any]]) -> None:
     """Check that the skill block changes what the teacher thinks of the actions.
 

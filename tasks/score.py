@@ -20,6 +20,7 @@ from sdar.rl.checks import (
     check_logprob_agreement,
     check_mean_agreement,
     check_same_actions,
+    check_skills_arrive,
     check_teacher_effect,
 )
 from sdar.rl.divergences import needs_vocabulary
@@ -344,18 +345,21 @@ def run(inputs: StageInputs) -> StageOutput:
     contexts = {c.episode_id: c for c in inputs.store.contexts(inputs.artifacts["contexts"])}
     mine = [student_rows(episode, dialogue) for episode in episodes]
     theirs = [teacher_rows(episode, contexts[episode.id], dialogue) for episode in episodes]
-    for episode, rows in zip(episodes, theirs, strict=True):
+    told = [bool(contexts[episode.id].skills) for episode in episodes]
+    alone = not config.rollout.with_skills  # else the student reads the same skills
+    for episode, own, rows, knows in zip(episodes, mine, theirs, told, strict=True):
         found = [row.token_ids[row.positions] for row in rows] or [episode.token_ids[:0]]
         check_same_actions(episode.token_ids[episode.action_mask], np.concatenate(found))
+        if alone and knows and rows:
+            check_skills_arrive(own[0].token_ids, rows[0].token_ids, episode.id)
     keep, budget = needs_vocabulary(config.sdar), token_budget(config.policy)
     student = score_in_batches(inputs, ("policy", ""), mine, temperature, budget, keep_hidden=False)
     worst = check_alignment(episodes, student, temperature, config.checks.logprob_tolerance, inputs.policy())
     teacher = _teacher_scores(inputs, theirs, keep_hidden=keep, budget=budget)
-    told = [bool(contexts[episode.id].skills) for episode in episodes]
     scores = token_scores(episodes, student, teacher, told)
     gaps = [score.teacher - score.student for score in scores]
     gap = np.concatenate(gaps)
-    if not config.rollout.with_skills:  # else the student reads the same skills
+    if alone:
         taught = [each for each, knows in zip(gaps, told, strict=True) if knows]
         check_teacher_effect(np.concatenate([*taught, gap[:0]]))
     if keep:

@@ -9,6 +9,7 @@ from sdar.rl.checks import (
     check_logprob_agreement,
     check_mean_agreement,
     check_same_actions,
+    check_skills_arrive,
     check_teacher_effect,
     warnings_for,
 )
@@ -98,6 +99,13 @@ def test_same_actions() -> None:
         check_same_actions(ids, np.array([0, 6, 8], dtype=np.int32), _describe)
     with pytest.raises(CheckFailedError, match="has 3 action tokens, the teacher's 2"):
         check_same_actions(ids, ids[:2])
+
+
+def test_skills_arrive() -> None:
+    check_skills_arrive(np.array([1, 2, 3]), np.array([1, 9, 2, 3]), "e7")
+    check_skills_arrive(np.array([1, 2, 3]), np.array([1, 9, 3]), "e7")
+    with pytest.raises(CheckFailedError, match="skills were retrieved for episode e7, but"):
+        check_skills_arrive(np.array([1, 2, 3]), np.array([1, 2, 3]), "e7")
 
 
 def test_teacher_effect() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,12 +86,32 @@ def test_a_teacher_row_with_other_actions_fails(
         STAGES["score"].run(inputs_of(finished, "score", 1, tmp_path))
 
 
+@pytest.mark.parametrize("number", [1, 2])  # in round 2 the student has other weights than its teacher
 def test_a_teacher_that_sees_no_skills_fails(
-    finished: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, finished: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def blind(episode: Episode, context: TeacherContext, dialogue: Dialogue) -> list[Row]:
         return score.student_rows(episode, dialogue)
 
     monkeypatch.setattr(score, "teacher_rows", blind)
+    with pytest.raises(CheckFailedError, match=r"the teacher's row is the student's.*sdar stage retrieve"):
+        STAGES["score"].run(inputs_of(finished, "score", number, tmp_path))
+
+
+def test_skills_that_change_nothing_fail(
+    finished: SmallRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmoved(*arguments: Any, **options: Any) -> list[score.RowScores]:
+        return score.score_in_batches(
+            arguments[0],
+            ("policy", ""),
+            [score.student_rows(e, arguments[0].policy().dialogue) for e in episodes],
+            1.0,
+            options["budget"],
+            keep_hidden=options["keep_hidden"],
+        )
+
+    episodes = finished.store.episodes(finished.artifacts[1, "collect"])
+    monkeypatch.setattr(score, "_teacher_scores", unmoved)
     with pytest.raises(CheckFailedError, match="the skill block has no effect on the teacher"):
         STAGES["score"].run(inputs_of(finished, "score", 1, tmp_path))
