@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sdar.schemas.errors import InputError, IntegrityError
@@ -146,7 +146,8 @@ def _publish(partial: Path, target: Path) -> None:
     readable = partial.stat().st_mode & 0o666  # as the user's umask has it; safetensors writes 0600
     for path in [*partial.rglob("*"), partial]:
         if path.is_file():
-            path.chmod(readable)
+            with suppress(OSError):  # disks of other systems have no such thing
+                path.chmod(readable)
         _sync(path)
     partial.rename(target)
     _sync(target.parent)
