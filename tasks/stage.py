@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,8 +174,12 @@ def stage_seed(config: RunConfig, stage: Stage, round: int) -> int:
     return derive_seed(config.seed, stage.name, round) if stage.seeded else 0
 
 
+@cache
 def source_hash(stage: Stage) -> str:
-    """Return the hash of the module that defines the stage; modules that it imports are not looked at."""
+    """Return the hash of the module that defines the stage; modules that it imports are not looked at.
+
+    Asked for once: a file that is changed while this process runs did not make its artifacts.
+    """
     return file_hash(Path(str(sys.modules[stage.run.__module__].__file__)))
 
 

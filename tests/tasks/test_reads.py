@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from small_runs import SmallRun, inputs_of, small_config
 from sdar.schemas.config import RunConfig
 from sdar.skills import files
 from sdar.tasks.registry import IRRELEVANT, STAGES
-from sdar.tasks.stage import LATER, read_fields
+from sdar.tasks.stage import LATER, Stage, read_fields, source_hash
 
 
 def leaves(model: BaseModel, prefix: str = "") -> list[str]:
@@ -97,6 +99,18 @@ def test_files_outside_the_store_are_part_of_the_key(stage: str, policy_path: Pa
     changed = {"bootstrap": policy / "tokenizer.json", "bank": next(bank.glob("*/SKILL.md"))}[stage]
     changed.write_text(changed.read_text() + "more\n")
     assert read_fields(config, STAGES[stage]) != before
+
+
+def test_a_source_that_changes_meanwhile_did_not_make_the_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a_stage_of_a_test.py"
+    file.write_text("def run(inputs): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    stage = Stage("made-up", 1, (), import_module(file.stem).run)
+    before = source_hash(stage)
+    file.write_text("def run(inputs): return 1\n")
+    assert source_hash(stage) == before == hashlib.sha256(b"def run(inputs): ...\n").hexdigest()
 
 
 @pytest.mark.parametrize(
