@@ -6,7 +6,7 @@ import os
 
 from sdar.envs.registry import environment_kind
 from sdar.schemas.config import EnvironmentConfig
-from sdar.schemas.keys import content_hash, file_hash
+from sdar.schemas.keys import content_hash, remembered_file_hash
 
 
 def data_content(config: EnvironmentConfig) -> str:
@@ -21,4 +21,4 @@ def data_content(config: EnvironmentConfig) -> str:
     if not files:
         return ""
     root = os.path.commonpath([path.parent for path in files])
-    return content_hash({path.relative_to(root).as_posix(): file_hash(path) for path in files})
+    return content_hash({path.relative_to(root).as_posix(): remembered_file_hash(path) for path in files})

@@ -20,6 +20,7 @@ from sdar.policy.prompts import FILE as PROMPTS
 from sdar.policy.template import read_template
 from sdar.schemas.config import Dtype
 from sdar.schemas.errors import InputError
+from sdar.schemas.keys import file_hash
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -238,14 +239,8 @@ def policy_id(folder: Path, base: Path | None = None) -> str:
     names = [*weight_files(whole), "tokenizer.json", *([PROMPTS] if (whole / PROMPTS).is_file() else [])]
     files = [whole / name for name in names] + adapter_files(folder)
     for file in files:
-        digest.update(file_digest(file))
+        digest.update(bytes.fromhex(file_hash(file)))
     template = read_template(whole)
     if template is not None:
         digest.update(hashlib.sha256(template.encode()).digest())
     return digest.hexdigest()
-
-
-def file_digest(file: Path) -> bytes:
-    """Return the SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()

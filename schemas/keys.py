@@ -21,18 +21,23 @@ def content_hash(value: Any) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Return the sha256 of a file; it is read again only when its time or its size has changed.
+    """Return the sha256 of a file, as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def remembered_file_hash(path: Path) -> str:
+    """Return `file_hash`, but read the file again only when its time or its size has changed.
 
     Stage keys are asked for often, and weights and worlds are large.
     """
     stat = path.stat()
-    return _file_hash(path, stat.st_mtime_ns, stat.st_size)
+    return _remembered(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=1 << 15)
-def _file_hash(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _remembered(path: Path, changed: int, size: int) -> str:
+    return file_hash(path)
 
 
 def stage_key(

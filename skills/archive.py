@@ -22,13 +22,13 @@ _ODD = re.compile(r"^[A-Za-z]:|\\|[\x00-\x1f\x7f]")
 # Zip archives know no time before 1980; a fixed one makes equal banks equal archives.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
-# What the methods of compression raise when the bytes are not theirs, and what an encrypted entry raises.
+# What the methods of compression raise when the bytes are not theirs, and what an
+# encrypted entry or a method that is not known raises (a RuntimeError).
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,
     RuntimeError,
     OSError,
 )

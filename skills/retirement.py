@@ -12,6 +12,7 @@ RETIRED = "RETIRED.md"
 """File beside a SKILL.md that says why the skill is retired. The SKILL.md itself stays as it is, and with it
 the skill's id, so that restoring it leaves no trace."""
 BY_HAND = "Retired by hand: "
+_NO_REASON = 'a retirement needs a reason, for instance --reason "The lamp was moved."'
 
 
 def retirements(bank: Path) -> dict[str, str]:
@@ -63,15 +64,15 @@ def restore_skill(bank: Path, name: str) -> str:
     return known[name]
 
 
-def check_reason(reason: str) -> str:
-    """Return a reason in one line.
+def check_reason(reason: str, missing: str = _NO_REASON) -> str:
+    """Return a reason in one line; `missing` is the message where there is none.
 
     Raises:
         InputError: it is empty.
     """
     told = " ".join(reason.split())
     if not told:
-        raise InputError('a retirement needs a reason, for instance --reason "The lamp was moved."')
+        raise InputError(missing)
     return told
 
 
@@ -81,10 +82,8 @@ def _reason(path: Path) -> str:
             content = opened.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path} ({error}).") from error
-    told = " ".join(checked_text(content, path).split())
-    if not told:
-        raise InputError(
-            f"{path} is empty; it must say why the skill is retired. Write the reason into it, or remove it "
-            "to bring the skill back."
-        )
-    return told
+    return check_reason(
+        checked_text(content, path),
+        f"{path} is empty; it must say why the skill is retired. Write the reason into it, or remove it "
+        "to bring the skill back.",
+    )

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sdar.schemas.errors import InputError, IntegrityError
-from sdar.schemas.keys import canonical_json, content_hash
+from sdar.schemas.keys import canonical_json, content_hash, file_hash
 from sdar.storage.database import user_errors
 
 PARTIAL = ".partial-"
@@ -23,13 +23,13 @@ _CHUNK = 1 << 20
 
 def folder_hash(folder: Path) -> str:
     """Return the hash of a folder: of the relative names of its files and of their bytes."""
-    return content_hash({name: _file_hash(folder / name) for name in _names(folder)})
+    return content_hash({name: file_hash(folder / name) for name in _names(folder)})
 
 
 @contextmanager
 def partial_folder(blobs: Path) -> Iterator[Path]:
     """Give an empty folder on the store's own disk; what `put_blob` does not take goes with the block."""
-    partial = _partial_name(blobs)
+    partial = partial_name(blobs)
     try:
         with user_errors(blobs):
             partial.mkdir()
@@ -56,7 +56,7 @@ def put_blob(blobs: Path, folder: Path) -> str:
         if target.exists():
             if folder_hash(target) == digest:
                 return digest
-            target.rename(_partial_name(blobs))  # removed with what else was left behind
+            target.rename(partial_name(blobs))  # removed with what else was left behind
         if folder.parent == blobs and folder.name.startswith(PARTIAL):
             _publish(folder, target)
             return digest
@@ -117,17 +117,13 @@ def remove_partial(blobs: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _partial_name(blobs: Path) -> Path:
+def partial_name(blobs: Path) -> Path:
+    """Return a new path for what is not a blob yet, or not any more; a writer removes what is left there."""
     return blobs / f"{PARTIAL}{uuid.uuid4().hex}"
 
 
 def _names(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def _file_hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _copy(source: Path, target: Path) -> str:

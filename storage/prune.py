@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from typing import Literal, get_args
 import duckdb
 
 from sdar.schemas.errors import ConfigError, InputError
-from sdar.storage.blobs import PARTIAL, read_references
+from sdar.storage.blobs import PARTIAL, partial_name, read_references
 from sdar.storage.migrate import schema_version
 
 Keep = Literal["best", "last"]
@@ -144,7 +143,7 @@ def record_prune(connection: duckdb.DuckDBPyConnection, report: PruneReport) -> 
 def remove_blobs(blobs: Path, report: PruneReport) -> None:
     """Remove the blobs; each is renamed first, so that none is ever half there under its own name."""
     for use in report.removed:
-        doomed = blobs / f"{PARTIAL}{uuid.uuid4().hex}"
+        doomed = partial_name(blobs)
         (blobs / use.blob).rename(doomed)
         shutil.rmtree(doomed)
 

