@@ -4,57 +4,38 @@ A commit asks for a copy; it is made at most `DELAY` seconds later by a timer th
 commits costs one copy, and at once when the writer leaves. The thread holds the process lock meanwhile, so
 the database does not change under the copy. Nothing is copied when the published file has the size and the
 time of the database already; where the file system can share blocks between files, a copy shares them.
+
+The database is detached first: a process that closes a file loses all the locks that it has on that file.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import shutil
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 from sdar.schemas.errors import InputError
-from sdar.storage.database import PROCESS_LOCK
+from sdar.storage.database import PROCESS_LOCK, Attachment
 
 DELAY = 0.3
 PARTIAL = ".partial-"
 
-# The copy runs in a child process: opening and closing the database file in the writer would drop the
-# writer's own lock on it. A child that outlives its writer must not publish a file that the next writer is
-# changing, hence the comparison of size and time.
-_COPY = """
-import os, shutil, sys
-source, partial, target = sys.argv[1:]
-def state():
-    status = os.stat(source)
-    return status.st_size, status.st_mtime_ns
-def copy():
-    try:
-        with open(source, "rb") as reader, open(partial, "wb") as writer:
-            while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
-                pass
-    except (AttributeError, OSError):
-        shutil.copyfile(source, partial)
-try:
-    before = state()
-    copy()
-    os.utime(partial, ns=(before[1], before[1]))
-    if state() == before:
-        os.replace(partial, target)
-finally:
-    if os.path.exists(partial):
-        os.remove(partial)
-"""
-
 
 class Publisher:
-    """Publishes copies of one database; used by the process that holds the writer lock."""
+    """Publishes copies of one database; used by the process that holds the writer lock.
 
-    def __init__(self, database: Path, target: Path) -> None:
+    Args:
+        database: the `.duckdb` file.
+        target: the published copy.
+        attachment: the DuckDB of this process that may have the database attached.
+    """
+
+    def __init__(self, database: Path, target: Path, attachment: Attachment) -> None:
         self._database = database
         self._target = target
+        self._attachment = attachment
         self._pending = False
         self._timer: threading.Timer | None = None
 
@@ -78,11 +59,11 @@ class Publisher:
         with PROCESS_LOCK:
             if self._pending:
                 if self._stale():
+                    self._attachment.detach()
                     _publish(self._database, self._target)
                 self._pending = False
 
     def _stale(self) -> bool:
-        """Compare without opening: closing a file that is open elsewhere in this process drops its lock."""
         return not self._target.exists() or _state(self._target) != _state(self._database)
 
     def _on_timer(self) -> None:
@@ -107,11 +88,25 @@ def remove_partial(folder: Path) -> None:
 
 def _publish(database: Path, target: Path) -> None:
     partial = target.parent / f"{PARTIAL}{os.getpid()}"
-    command = [sys.executable, "-I", "-S", "-c", _COPY, str(database), str(partial), str(target)]
-    child = subprocess.run(command, capture_output=True, text=True, check=False)
-    if child.returncode:
-        fault = (child.stderr.strip().splitlines() or ["no message"])[-1]
+    try:
+        modified = database.stat().st_mtime_ns
+        _copy(database, partial)
+        os.utime(partial, ns=(modified, modified))
+        partial.replace(target)
+    except OSError as error:
         raise InputError(
-            f"cannot publish a snapshot to {target} ({fault}). What was stored is unharmed: free some space "
+            f"cannot publish a snapshot to {target} ({error}). What was stored is unharmed: free some space "
             "or mend the permissions; the next command that writes publishes again."
-        )
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        with source.open("rb") as reader, target.open("wb") as writer:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), 1 << 30):
+                pass
+    except (AttributeError, OSError):  # no such call, or not between these file systems
+        shutil.copyfile(source, target)

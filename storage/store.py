@@ -85,9 +85,9 @@ class Store:
         self._database = path / "store.duckdb"
         self._blobs = path / "blobs"
         self._snapshot = path / "snapshots" / "store.duckdb"
-        self._publisher = snapshot.Publisher(self._database, self._snapshot)
-        self._writing = False
         self._attachment = Attachment(self._database)
+        self._publisher = snapshot.Publisher(self._database, self._snapshot, self._attachment)
+        self._writing = False
 
     def schema_version(self) -> int:
         """Return the version of the schema, 0 when there is no database.

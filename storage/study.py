@@ -47,7 +47,7 @@ class StudyStore(Store):
     def __init__(self, path: Path) -> None:
         super().__init__(path, read_only=False)
         self._copies = self._publisher
-        self._publisher = _NoPublisher(self._database, self._snapshot)
+        self._publisher = _NoPublisher(self._database, self._snapshot, self._attachment)
 
     def join(self) -> None:
         """Allow this process to write, because the one that started it holds the writer lock."""

@@ -43,6 +43,16 @@ with duckdb.connect(sys.argv[1], read_only=True):
     sys.stdin.read()
 """
 
+WRITE = """
+import duckdb, sys
+print("ready", flush=True)
+try:
+    duckdb.connect(sys.argv[1])
+    print("opened for writing")
+except duckdb.IOException as error:
+    print(error)
+"""
+
 
 def start(script: str, path: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", script, str(path)]
@@ -212,15 +222,29 @@ def test_a_snapshot_that_cannot_be_written_is_reported_at_the_end(tmp_path):
     assert store.run("r1").status == "done"
 
 
-def test_a_copy_of_a_changing_database_is_not_published(tmp_path):
-    source, target = tmp_path / "a", tmp_path / "b"
-    source.write_bytes(b"new")
-    target.write_bytes(b"old")
-    changing = snapshot._COPY.replace("    if state()", "    os.utime(source, (1, 1))\n    if state()")
-    for script, expected in ((changing, b"old"), (snapshot._COPY, b"new")):
-        subprocess.run([sys.executable, "-c", script, source, tmp_path / ".partial-1", target], check=True)
-        assert target.read_bytes() == expected
-        assert not (tmp_path / ".partial-1").exists()
+def test_publishing_does_not_let_other_processes_write_meanwhile(tmp_path):
+    """Closing the copied file would drop the lock of a database that this process has attached."""
+    store = filled(tmp_path)
+    with store.writer("test"):
+        store.finish_run("r1", "done")
+        assert store.run("r1").status == "done"  # which leaves the database attached
+        store.publish()
+        assert store.run("r1").status == "done"
+        with start(WRITE, tmp_path / "store.duckdb") as child:
+            assert child.stdout is not None
+            assert "Could not set lock" in child.stdout.read()
+
+
+@pytest.mark.parametrize("call", ["copy_file_range", None])
+def test_a_copy_is_whole_also_where_the_system_cannot_copy_within_itself(tmp_path, monkeypatch, call):
+    store = filled(tmp_path)
+    if call is not None:
+        monkeypatch.delattr(snapshot.os, call)
+    with store.writer("test"):
+        store.finish_run("r1", "failed")
+    copies = [tmp_path / "store.duckdb", tmp_path / "snapshots" / "store.duckdb"]
+    assert len({copy.read_bytes() for copy in copies}) == 1
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["store.duckdb"]
 
 
 def test_files_are_readable_for_older_clients(tmp_path):
