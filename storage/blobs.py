@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -145,7 +146,12 @@ def _publish(partial: Path, target: Path) -> None:
             with suppress(OSError):  # disks of other systems have no such thing
                 path.chmod(readable)
         _sync(path)
-    partial.rename(target)
+    try:
+        partial.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
+            raise
+        return  # another process of a study was faster with the same files
     _sync(target.parent)
 
 

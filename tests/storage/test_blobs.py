@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from sdar.schemas.errors import InputError, IntegrityError
-from sdar.storage import folder_hash, open_store
+from sdar.storage import blobs, folder_hash, open_store
 
 
 @pytest.fixture
@@ -59,6 +61,20 @@ def test_a_damaged_blob_is_replaced_when_it_is_stored_again(tmp_path, folder):
         assert folder_hash(store.whole_blob(digest)) == digest
     with store.writer("test"):
         assert [path.name for path in (tmp_path / "s" / "blobs").iterdir()] == [digest]
+
+
+def test_a_blob_that_another_process_stores_at_the_same_moment_is_taken(tmp_path, folder, monkeypatch):
+    store, publish = open_store(tmp_path / "s"), blobs._publish
+
+    def publish_after_another(partial, target):
+        shutil.copytree(folder, target)
+        publish(partial, target)
+
+    monkeypatch.setattr(blobs, "_publish", publish_after_another)
+    with store.writer("test"):
+        digest = store.put_blob(folder)
+    assert [path.name for path in (tmp_path / "s" / "blobs").iterdir()] == [digest]
+    assert folder_hash(store.whole_blob(digest)) == digest
 
 
 def test_hash_depends_on_names_and_bytes(folder):
