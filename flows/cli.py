@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TextIO
 
 import typer
 
@@ -64,9 +66,10 @@ app.add_typer(store_app, name="store")
 def main() -> None:
     """Run the command line of this process and end it with the exit code."""
     _open_standard_streams()
+    streams = (sys.stdout, sys.stderr)
     code = execute(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in streams:
+        _flush(stream)
     if "prefect" in sys.modules:
         # Prefect's exit handlers would offer the last events to a server that has gone, for up to a minute.
         os._exit(code)
@@ -85,26 +88,39 @@ def _open_standard_streams() -> None:
             setattr(sys, name, stream)
 
 
+def _flush(stream: TextIO) -> None:
+    """Write what is left for a stream; nothing more may be flushed to one whose reader has gone."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def execute(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; the code of each error is in `schemas.errors`."""
+    """Run one command and return its exit code; the code of each error is in `schemas.errors`.
+
+    A reader of what is printed that has seen enough, such as `head`, is no failure.
+    """
     prepare_environment()
     take_setting(os.environ)
     try:
         with interruptible(lambda: None):
             app(with_latest(arguments), prog_name="sdar")
-    except SystemExit as ended:  # how typer ends, after a success too
+    except SystemExit as ended:  # how typer ends, after a success too, and after a closed pipe with code 1
+        closed = ended.__context__
+        if isinstance(closed, BrokenPipeError):
+            return getattr(closed.__context__, "exit_code", 0)  # of what the reader would have been told
         return int(ended.code or 0)
     except Interrupted as interruption:
         return interruption.exit_code
     except SdarError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return error.exit_code
-    except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough; nothing may be flushed to it any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _told(error)
     except Exception as error:
-        told = explained(error)
-        print(f"Error: {told}", file=sys.stderr)
-        return told.exit_code
+        return _told(explained(error))
     return 0
+
+
+def _told(error: SdarError) -> int:
+    with suppress(BrokenPipeError):
+        print(f"Error: {error}", file=sys.stderr)
+    return error.exit_code

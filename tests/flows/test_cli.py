@@ -242,3 +242,25 @@ def test_light_commands_import_no_torch_and_no_prefect() -> None:
     )
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def ended_without_reader(*arguments: object, errors: int | None = None) -> tuple[int, str]:
+    """Return the exit code and the errors of a command whose reader has gone before it prints."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-W", "ignore", "-m", "sdar", *map(str, arguments)]
+    done = subprocess.run(
+        command, stdout=writer, stderr=errors or subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    os.close(writer)
+    return done.returncode, done.stderr or ""
+
+
+@pytest.mark.parametrize("command", [["config", "schema"], ["methods", "--json"], ["--help"]])
+def test_a_reader_that_has_seen_enough_is_no_failure(command: list[str]) -> None:
+    assert ended_without_reader(*command) == (0, "")
+
+
+@pytest.mark.parametrize("command", [["no-such-command"], ["runs", "--store", "/no/such/store"]])
+def test_wrong_input_keeps_its_code_when_nobody_reads_of_it(command: list[str]) -> None:
+    assert ended_without_reader(*command, errors=subprocess.STDOUT) == (2, "")
