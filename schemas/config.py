@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+MOST, PROCESSES = 1_000_000, 4096
+"""Far above what anybody means, of things held at a time and of processes or threads: a slip ends here."""
+
 Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=MOST)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 
@@ -40,7 +44,7 @@ class EnvironmentConfig(Section):
     options: dict[str, str | int | float | bool] = Field(
         {}, description="Settings of the environment's own, by name; each environment says which it knows."
     )
-    max_steps: Positive = Field(16, description="Actions per episode.")
+    max_steps: Count = Field(16, description="Actions per episode.")
     step_timeout: float = Field(
         60.0, gt=0.0, description="Worlds in worker processes: seconds until a step that hangs is ended."
     )
@@ -54,7 +58,7 @@ class EnvironmentConfig(Section):
 class LoraConfig(Section):
     """Training a low-rank adapter instead of all weights; needs peft."""
 
-    rank: int = Field(0, ge=0, description="Rank of the adapter's matrices; 0 trains all weights.")
+    rank: int = Field(0, ge=0, le=MOST, description="Rank of the adapter's matrices; 0 trains all weights.")
     alpha: Positive = Field(32, description="What the adapter adds is scaled by alpha / rank.")
     targets: str = Field(
         "all-linear", description="`all-linear`, or names of linear layers: `q_proj, v_proj`."
@@ -71,9 +75,10 @@ class PolicyConfig(Section):
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where the model runs.")
     devices: Positive = Field(
         1,
+        le=PROCESSES,
         description="Update: processes that share it, each with a device of its own and a part of the model.",
     )
-    threads: int = Field(0, ge=0, description="Torch threads; 0 takes all cores.")
+    threads: int = Field(0, ge=0, le=PROCESSES, description="Torch threads; 0 takes all cores.")
     max_tokens: Positive = Field(1024, description="Context window: longest row in tokens.")
     action_format: ActionFormat = Field(
         "plain",
@@ -85,11 +90,11 @@ class PolicyConfig(Section):
         False, description="Update: compute each layer a second time instead of keeping what it computed."
     )
     token_budget: int = Field(
-        0, ge=0, description="Padded tokens of one scoring or learning pass; 0 chooses by device."
+        0, ge=0, lt=2**31, description="Padded tokens of one scoring or learning pass; 0 chooses by device."
     )
     scorer: Engine = Field("transformers", description="What scores the teacher's log-probs.")
     engine_memory: float = Field(
-        1.0, gt=0.0, description="vLLM: GiB for the keys and values of the episodes under way."
+        1.0, gt=0.0, le=65_536.0, description="vLLM: GiB for the keys and values of the episodes under way."
     )
 
 
@@ -98,7 +103,7 @@ class WarmStartConfig(Section):
 
     seed: int = Field(0, ge=0, lt=2**31, description="Decides demonstrations, tokenizer and first weights.")
     steps: Positive = Field(1400, description="Optimiser steps.")
-    batch: Positive = Field(32, description="Demonstrations per step.")
+    batch: Count = Field(32, description="Demonstrations per step.")
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw", description="`muon` for the matrices of the blocks, AdamW for the rest; or AdamW for all."
     )
@@ -109,25 +114,26 @@ class WarmStartConfig(Section):
         0.2, description="Weight of the prompt's tokens in the loss; actions have 1, later observations 0.2."
     )
     vocabulary: int = Field(1280, ge=512, le=65_536, description="Tokens of the tokenizer.")
-    hidden: Positive = Field(96, description="Width of the model.")
-    layers: Positive = Field(4, description="Blocks of the model.")
-    heads: Positive = Field(4, description="Attention heads; must divide the width.")
+    hidden: Count = Field(96, description="Width of the model.")
+    layers: Count = Field(4, description="Blocks of the model.")
+    heads: Count = Field(4, description="Attention heads; must divide the width.")
 
 
 class RolloutConfig(Section):
     """How episodes are collected."""
 
     engine: Engine = Field("transformers", description="Sampling engine; `vllm` is an extra.")
-    tasks: Positive = Field(64, description="Tasks per round.")
-    group_size: Positive = Field(2, description="Episodes per task: one GRPO group.")
+    tasks: Count = Field(64, description="Tasks per round.")
+    group_size: Count = Field(2, description="Episodes per task: one GRPO group.")
     trusted_group_size: int = Field(
         0,
         ge=0,
+        le=MOST,
         description="`sdar.trust: lead`: episodes per task after a round whose teacher was followed, of so "
         "many tasks that the number of episodes stays; 0 keeps `group_size`.",
     )
     temperature: float = Field(1.0, gt=0.0, description="Sampling temperature for training episodes.")
-    max_action_tokens: Positive = Field(16, description="Tokens per action; a longer one is cut and invalid.")
+    max_action_tokens: Count = Field(16, description="Tokens per action; a longer one is cut and invalid.")
     context: Literal["conversation", "window"] = Field(
         "conversation",
         description="What the policy reads: all of the episode in one row, or a window with a row per turn.",
@@ -139,6 +145,7 @@ class RolloutConfig(Section):
     batch: int = Field(
         0,
         ge=0,
+        le=MOST,
         description="Episodes that are played together, and by one machine; 0 plays all that are asked for.",
     )
     resample: int = Field(
@@ -215,7 +222,7 @@ class SdarConfig(Section):
         "always",
         description="`lead`: lambda times the share of the student's failures that the teacher would mend.",
     )
-    trial_tasks: Positive = Field(64, description="`lead`: tasks on which the teacher is tried.")
+    trial_tasks: Count = Field(64, description="`lead`: tasks on which the teacher is tried.")
     lead_rate: float = Field(
         1.0, ge=1.0, description="`lead`: the learning rate at full trust, in multiples of that at none."
     )
@@ -233,7 +240,9 @@ class RewardConfig(Section):
         "docs/python.md; empty keeps them.",
     )
     self_weight: Share = Field(0.5, description="`mixed`: share of the self-judgement in the return.")
-    contexts: int = Field(4, ge=2, description="Judgements per episode, each under other retrieved skills.")
+    contexts: int = Field(
+        4, ge=2, le=MOST, description="Judgements per episode, each under other retrieved skills."
+    )
     verdict: Literal["gap", "teacher"] = Field(
         "gap",
         description="What a judgement is: mean log-prob of teacher minus student, or of the teacher alone.",
@@ -291,7 +300,7 @@ class DistillConfig(Section):
         "play",
         description="A new skill must raise the teacher's success on held-out tasks, or its gap on episodes.",
     )
-    trial_tasks: int = Field(24, ge=6, description="`play`: tasks on which a skill is tried.")
+    trial_tasks: int = Field(24, ge=6, le=MOST, description="`play`: tasks on which a skill is tried.")
     duplicate: Share = Field(0.97, description="Cosine similarity from which two skills are the same.")
     lift_sample: int = Field(
         16, ge=2, description="Episodes of either outcome on which the lift of a skill is measured."
@@ -306,7 +315,7 @@ class DistillConfig(Section):
 class EvaluationConfig(Section):
     """The frozen panel (algorithms, section 10)."""
 
-    panel_size: Positive = Field(256, description="Tasks on the panel.")
+    panel_size: Count = Field(256, description="Tasks on the panel.")
     every: Positive = Field(5, description="Evaluate after every this many rounds.")
     temperature: NonNegative = Field(0.4, description="Sampling temperature on the panel; 0 is greedy.")
     with_skills: bool = Field(True, description="Also evaluate policy 0 with skills in its prompt.")
@@ -356,7 +365,7 @@ class RunnerConfig(Section):
     kind: RunnerKind = Field(
         "local", description="This process, or a cluster of Ray's or Dask's; either is an extra."
     )
-    shards: Positive = Field(8, description="Ray, Dask: tasks into which a stage is cut at most.")
+    shards: Count = Field(8, description="Ray, Dask: tasks into which a stage is cut at most.")
     address: str = Field(
         "", description="Ray, Dask: a cluster that runs; empty starts one here for the length of the run."
     )
@@ -367,7 +376,7 @@ class RunConfig(Section):
 
     seed: int = Field(0, ge=0, lt=2**31, description="Root of every random choice.")
     workers: int = Field(
-        0, ge=0, description="Processes that play worlds which need them; 0 is one per core."
+        0, ge=0, le=PROCESSES, description="Processes that play worlds which need them; 0 is one per core."
     )
     method: str = Field("sdar", description="Preset of the switches below, see `sdar methods`.")
     env: EnvironmentConfig = EnvironmentConfig()

@@ -96,6 +96,16 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
     assert resolve(METHODS, file).config == RunConfig()
 
 
+def test_sizes_that_nobody_means_are_refused_together() -> None:
+    sizes = ["rollout.tasks", "rollout.group_size", "rollout.batch", "evaluation.panel_size", "workers"]
+    sizes += ["policy.token_budget", "policy.engine_memory", "warmstart.hidden"]
+    with pytest.raises(ConfigError) as caught:
+        resolve(METHODS, overrides=[f"{path}=999999999999" for path in sizes])
+    told = str(caught.value)
+    assert [path for path in sizes if f"{path}: found 999999999999" not in told] == []
+    assert "an integer > 0 and <= 1000000" in told
+
+
 def test_every_setting_is_described() -> None:
     described = settings()
     undocumented = [s.path for s in described if not s.meaning and "." in s.path]
