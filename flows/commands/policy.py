@@ -26,6 +26,7 @@ from sdar.flows.commands.options import (
     overrides,
     read_store,
 )
+from sdar.flows.commands.runs import CURVE
 from sdar.flows.output import print_json, print_table
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
@@ -43,10 +44,10 @@ _MADE = """
 _BEST = """
     SELECT s.run_id, v.best_policy FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
     JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC"""
-_POLICIES = """
+_POLICIES = f"""
     WITH tested AS (
         SELECT run_id, policy_id, max_by(struct_pack(success, low, high), round) AS last
-        FROM learning_curve GROUP BY ALL)
+        FROM ({CURVE}) GROUP BY ALL)
     SELECT DISTINCT p.id, p.round, s.run_id, p.method, p.parameters, t.last.success, t.last.low, t.last.high,
         a.blob
     FROM policy p JOIN artifact a ON a.id = p.artifact_id

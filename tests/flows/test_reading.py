@@ -131,6 +131,8 @@ def test_a_run_that_is_measured_with_skills_is_listed_with_that_success(
     made = filled(tmp_path / "skilled", {"evaluation": {"prompt": "skills"}})
     (row,) = json.loads(read(capsys, "runs", "--json", "--store", made.path))
     assert (row["last"]["success"], row["best"]["success"]) == (0.75, 0.75)
+    (row,) = json.loads(read(capsys, "policy", "list", "--format", "json", "--store", made.path))
+    assert row["success"] == 0.75
 
 
 def test_policies_are_listed_with_the_success_of_their_own_run(tmp_path: Path, capsys: Capture) -> None:
