@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from sdar.schemas.records import Episode
 
 FLAT = 1e-6
 """Figures that differ by no more than this count as equal: rounding alone can make that difference."""
@@ -82,3 +86,18 @@ def penalized_returns(returns: Tensor, invalid_share: Tensor, penalty: float) ->
         penalty: what a wholly invalid episode loses, in units of return.
     """
     return returns - penalty * invalid_share
+
+
+def penalized_episodes(episodes: Sequence[Episode], returns: Sequence[float], penalty: float) -> Tensor:
+    """Return what the group statistics are taken of, [N]: returns less the penalty for invalid turns.
+
+    Args:
+        episodes: N episodes.
+        returns: [N], what each is worth.
+        penalty: what a wholly invalid episode loses, in units of return.
+    """
+    invalid = [
+        float(np.mean([not turn.valid for turn in episode.turns])) if episode.turns else 0.0
+        for episode in episodes
+    ]
+    return penalized_returns(torch.tensor(returns), torch.tensor(invalid), penalty)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
-from sdar.rl.advantages import FLAT
+from sdar.rl.advantages import FLAT, penalized_episodes
 from sdar.rl.rewards import reward_read, rewarded
 from sdar.rl.trust import FOLLOWED
 from sdar.schemas.config import RolloutConfig, RunConfig
@@ -124,6 +124,8 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
 
     With `rollout.resample`, groups with equal returns are replaced by groups of other tasks, again and again
     up to that many times. Where too few groups with unlike returns are found, others stay to fill the round.
+    The penalty for invalid turns counts, as it does in the update; the policy's own judgement, which comes
+    later, does not.
 
     Source:
         Dynamic sampling, DAPO, arXiv 2503.14476.
@@ -132,8 +134,14 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
     tasks = round_tasks(split, inputs.round, rollout.tasks, inputs.config.seed)
     played: Counter[str] = Counter()
     groups = _play_groups(inputs, tasks, rollout.group_size, 0, played)
+
+    def unlike(group: Sequence[Episode]) -> bool:
+        returns = [episode.episode_return for episode in group]
+        worth = penalized_episodes(group, returns, inputs.config.advantage.invalid_penalty)
+        return float(worth.max() - worth.min()) > FLAT
+
     for number in range(rollout.resample):
-        missing = rollout.tasks - sum(map(_unlike, groups))
+        missing = rollout.tasks - sum(map(unlike, groups))
         others = [task for task in split if task.id not in played]
         if not missing or not others:
             break
@@ -142,7 +150,7 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
         more = tasks[len(groups) :]
         groups = groups + _play_groups(inputs, more, rollout.group_size, len(groups), played)
     # A stable sort: groups that teach come first, each kind in the order in which it was played.
-    kept = sorted(sorted(range(len(groups)), key=lambda i: not _unlike(groups[i]))[: rollout.tasks])
+    kept = sorted(sorted(range(len(groups)), key=lambda i: not unlike(groups[i]))[: rollout.tasks])
     return Collected([tasks[i] for i in kept], [groups[i] for i in kept], len(groups) - len(kept))
 
 
@@ -177,11 +185,6 @@ def _blocks(inputs: StageInputs, tasks: Sequence[TaskSpec]) -> dict[str, str]:
     if not inputs.config.rollout.with_skills:
         return {}
     return block_texts(inputs, tasks, inputs.policy().dialogue, inputs.seed)
-
-
-def _unlike(group: Sequence[Episode]) -> bool:
-    returns = [episode.episode_return for episode in group]
-    return max(returns) - min(returns) > FLAT
 
 
 def assign(
@@ -271,7 +274,12 @@ def run(inputs: StageInputs) -> StageOutput:
 
 
 def _read_besides(config: RunConfig) -> dict[str, str]:
-    return {**(skills_read(config) if config.rollout.with_skills else {}), **reward_read(config)}
+    penalty = config.advantage.invalid_penalty
+    return {
+        **(skills_read(config) if config.rollout.with_skills else {}),
+        **reward_read(config),
+        **({"advantage.invalid_penalty": str(penalty)} if config.rollout.resample and penalty else {}),
+    }
 
 
 STAGE = Stage("collect", 2, ("env", "rollout", "policy.max_tokens", "seed"), run, fingerprint=_read_besides)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sdar.policy.memory import TokenBudget, token_budget
 from sdar.policy.model import load_weights, output_head
 from sdar.policy.scoring import Row
-from sdar.rl.advantages import GroupAdvantages, group_advantages, penalized_returns
+from sdar.rl.advantages import GroupAdvantages, group_advantages, penalized_episodes
 from sdar.rl.checks import warnings_for
 from sdar.rl.credit import CreditInputs, token_advantages
 from sdar.rl.divergences import needs_vocabulary
@@ -67,16 +67,10 @@ def episode_advantages(
         rows: [N], how many rows each has; read with `advantage.statistics: row` only.
         config: the settings.
     """
-    invalid = torch.tensor(
-        [
-            float(np.mean([not turn.valid for turn in episode.turns])) if episode.turns else 0.0
-            for episode in episodes
-        ]
-    )
-    penalised = penalized_returns(torch.tensor(returns), invalid, config.invalid_penalty)
+    penalized = penalized_episodes(episodes, returns, config.invalid_penalty)
     groups = torch.tensor([episode.group for episode in episodes])
     weights = torch.tensor(rows) if config.statistics == "row" else None
-    return group_advantages(penalised, groups, normalize_std=config.normalize_std, weights=weights)
+    return group_advantages(penalized, groups, normalize_std=config.normalize_std, weights=weights)
 
 
 def credit_inputs(lessons: Sequence[Lesson], advantages: torch.Tensor) -> list[CreditInputs]:

@@ -112,9 +112,30 @@ def test_groups_with_equal_returns_give_way_to_others(tmp_path: Path) -> None:
 
 
 def test_resampling_without_any_success_fills_the_round_and_counts(policy_path: Path, tmp_path: Path) -> None:
-    run = learn(tmp_path / "store", small_config(policy_path, {"rollout": {"resample": 2}}), 1)
+    changes = {"rollout": {"resample": 2}, "advantage": {"invalid_penalty": 0.0}}
+    run = learn(tmp_path / "store", small_config(policy_path, changes), 1)
     assert len(collected(run)) == 4
     assert run.store.artifact(run.artifacts[1, "collect"]).summary["dropped_groups"] == 4
+
+
+def test_a_group_that_only_the_penalty_sets_apart_teaches_and_stays(
+    policy_path: Path, tmp_path: Path
+) -> None:
+    def played(name: str, resample: int) -> list[Episode]:
+        rollout = {"tasks": 6, "group_size": 2, "resample": resample}
+        return collected(
+            learn(tmp_path / name, small_config(policy_path, {"rollout": rollout}), 1, ["collect"])
+        )
+
+    def faults(episode: Episode) -> float:
+        return float(np.mean([not turn.valid for turn in episode.turns]))
+
+    before = played("plain", 0)
+    assert {episode.episode_return for episode in before} == {0.0}
+    pairs = list(zip(before[::2], before[1::2], strict=True))
+    teaching = {one.id for pair in pairs for one in pair if faults(pair[0]) != faults(pair[1])}
+    assert 0 < len(teaching) < len(before)
+    assert teaching <= {episode.id for episode in played("store", 2)}
 
 
 def test_lambda_follows_the_teachers_trial(extended: SmallRun, tmp_path: Path) -> None:
