@@ -136,9 +136,16 @@ def optimise(
 
 
 def _begin(model: PreTrainedModel) -> None:
-    """Leave dropout off, for what is learnt has to be what was sampled; layers that compute twice ask."""
+    """Leave dropout off, for what is learnt has to be what was sampled.
+
+    Layers that compute twice do so in training mode alone; some, such as OPT's, have rates of their own that
+    then apply.
+    """
     for part in model.modules():
         part.training = getattr(part, "gradient_checkpointing", False)
+        for name, rate in list(vars(part).items()) if part.training else ():
+            if "drop" in name and isinstance(rate, float):
+                setattr(part, name, 0.0)
 
 
 def _gradients(

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 
 from sdar.policy import memory
 from sdar.policy.memory import TokenBudget
@@ -17,6 +18,7 @@ from sdar.policy.model import new_model
 from sdar.policy.scoring import Row, forward_rows, token_logprobs
 from sdar.rl.learner import LearnerRow, Objective, minibatches, new_optimiser, optimise
 from sdar.schemas.config import SdarConfig, UpdateConfig
+from sdar.tasks.trained import compute_twice
 
 VOCABULARY = 24
 TEMPERATURE = 0.7
@@ -258,12 +260,36 @@ def test_recomputed_layers_give_the_same_gradients() -> None:
 @pytest.mark.parametrize("twice", [False, True])
 def test_dropout_of_a_model_is_off_while_it_learns(twice: bool) -> None:
     """A ratio of 1 in the first step says that what was scored is what is learnt."""
-    net, update = model(), UpdateConfig()
+    net = model()
     for layer in net.get_decoder().layers:
         layer.self_attn.attention_dropout = 0.5
         layer.mlp.down_proj = torch.nn.Sequential(layer.mlp.down_proj, torch.nn.Dropout(0.5))
     if twice:
         net.activation_checkpointing_enable()
+    assert ratio_of_untouched(net) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize("made", ["opt", "gpt2"])
+def test_dropout_of_models_with_rates_of_their_own_is_off(made: str, twice: bool) -> None:
+    """OPT's layers apply their rates themselves, not through modules, and its decoder leaves out layers."""
+    torch.manual_seed(0)
+    kept = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None, "vocab_size": VOCABULARY}
+    if made == "opt":
+        sizes = {"hidden_size": 8, "word_embed_proj_dim": 8, "ffn_dim": 16, "num_attention_heads": 2}
+        rates = {"dropout": 0.5, "attention_dropout": 0.5, "layerdrop": 0.5}
+        net = OPTForCausalLM(OPTConfig(**sizes, **rates, **kept, num_hidden_layers=2))
+    else:
+        rates = {"resid_pdrop": 0.5, "embd_pdrop": 0.5, "attn_pdrop": 0.5}
+        net = GPT2LMHeadModel(GPT2Config(n_embd=8, n_layer=2, n_head=2, **rates, **kept))
+    if twice:
+        compute_twice(net)
+    assert ratio_of_untouched(net) == pytest.approx(1.0, abs=1e-5)
+
+
+def ratio_of_untouched(net: torch.nn.Module) -> float:
+    """Return the mean ratio of the first step to what the same weights scored before."""
+    update = UpdateConfig()
     net.train(mode=False)
     (each,) = rows(1)
     (packed,) = forward_rows(net, [each.row])
@@ -272,5 +298,5 @@ def test_dropout_of_a_model_is_off_while_it_learns(twice: bool) -> None:
     (report,) = optimise(
         net, new_optimiser(net, update), [scored], [np.arange(1)], Objective(GRPO, update, TEMPERATURE)
     )
-    assert report.ratio_mean == pytest.approx(1.0, abs=1e-5)
     assert report.gradient_norm > 0
+    return report.ratio_mean
