@@ -16,15 +16,20 @@ answered AS (
 compared AS (SELECT artifact_id, id, answer, unnest(golds) AS gold FROM answered),
 texts AS (SELECT answer AS text FROM compared UNION SELECT gold FROM compared),
 -- Lower case, no ASCII punctuation, no articles: twice, as articles side by side share the blank between them.
-plain AS (
-    SELECT text, regexp_replace(nfc_normalize(lower(text)), '[!-/:-@\[-`{-~]', '', 'g') AS plain FROM texts),
+whole AS (SELECT text, nfc_normalize(lower(text)) AS whole FROM texts),
+plain AS (SELECT text, whole, regexp_replace(whole, '[!-/:-@\[-`{-~]', '', 'g') AS plain FROM whole),
 bare AS (
-    SELECT text, regexp_replace(regexp_replace(plain,
+    SELECT text, whole, plain, regexp_replace(regexp_replace(plain,
             '(^|[^\pL\pN_])(?:a|an|the)($|[^\pL\pN_])', '\1 \2', 'g'),
             '(^|[^\pL\pN_])(?:a|an|the)($|[^\pL\pN_])', '\1 \2', 'g') AS bare FROM plain),
-words AS (
-    SELECT text, list_filter(string_split_regex(bare, '[\s\v\pZ\x{1c}-\x{1f}\x{85}]+'), lambda w: w <> '') AS words
+-- Where nothing is left articles stay, and then punctuation.
+kept AS (
+    SELECT text, CASE WHEN regexp_matches(bare, '[^\s\v\pZ\x{1c}-\x{1f}\x{85}]') THEN bare
+        WHEN regexp_matches(plain, '[^\s\v\pZ\x{1c}-\x{1f}\x{85}]') THEN plain ELSE whole END AS kept
     FROM bare),
+words AS (
+    SELECT text, list_filter(string_split_regex(kept, '[\s\v\pZ\x{1c}-\x{1f}\x{85}]+'), lambda w: w <> '') AS words
+    FROM kept),
 shared AS (
     SELECT c.artifact_id, c.id, len(a.words) AS given, len(g.words) AS wanted,
         coalesce(list_sum(list_transform(list_distinct(a.words), lambda w: least(

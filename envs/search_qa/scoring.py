@@ -16,12 +16,16 @@ def normalise(text: str) -> str:
     """Return a text in lower case, without ASCII punctuation, articles and superfluous blanks.
 
     Unicode is composed first (NFC), so that one text in two encodings is one text; SQuAD's script, which
-    saw ASCII nearly always, leaves that out. Typographic punctuation stays, as there.
+    saw ASCII nearly always, leaves that out. Typographic punctuation stays, as there. Of an answer that has
+    articles or punctuation alone, such as `A` or `?`, SQuAD's script leaves nothing, so that it equals every
+    other such answer and an empty one; here they stay then.
 
     Source: Rajpurkar et al. (2016), arXiv 1606.05250, `normalize_answer` of the official evaluation.
     """
-    plain = unicodedata.normalize("NFC", text.lower()).translate(_PUNCTUATION)
-    return " ".join(_ARTICLES.sub(" ", plain).split())
+    whole = unicodedata.normalize("NFC", text.lower())
+    plain = whole.translate(_PUNCTUATION)
+    words = _ARTICLES.sub(" ", plain).split() or plain.split() or whole.split()
+    return " ".join(words)
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> bool:
@@ -33,7 +37,7 @@ def f1(answer: str, golds: Sequence[str]) -> float:
     """Return the best F1 over the gold answers, in [0, 1]: harmonic mean of precision and recall of words.
 
     Words are counted after normalisation, each as often as it occurs. Where the answer or a gold answer has
-    no word left, F1 is 1 if both have none and 0 otherwise.
+    no word, F1 is 1 if both have none and 0 otherwise.
 
     Args:
         answer: what was answered.

@@ -40,7 +40,10 @@ ELMFORD = Passage("1", "Elmford", "Elmford lies on\nthe  Aller.")
         ("Sa\u0303o Paulo", "são paulo"),
         ("İzmir", "i\u0307zmir"),
         ("12,000 €", "12000 €"),
-        ("The", ""),
+        ("The", "the"),
+        ("A.", "a"),
+        ("?!", "?!"),
+        (" ", ""),
     ],
 )
 def test_normalisation(text: str, expected: str) -> None:
@@ -59,7 +62,11 @@ def test_normalisation(text: str, expected: str) -> None:
         # One shared word counts as often as both have it: twice here, of three and of two.
         ("big big dog", ["big big"], False, 2 * 2 / 5),
         ("big dog", ["big big"], False, 2 * 1 / 4),
-        ("a", ["The"], True, 1.0),
+        # Nothing of these is left by SQuAD's rules, so that they would equal each other and an empty answer.
+        ("a", ["The"], False, 0.0),
+        ("A.", ["a"], True, 1.0),
+        ("", ["A"], False, 0.0),
+        ("the", ["?"], False, 0.0),
         ("!", ["yes"], False, 0.0),
         ("Tōkyō", ["To\u0304kyo\u0304"], True, 1.0),
         ("12,000", ["12000"], True, 1.0),
