@@ -21,10 +21,15 @@ from sdar.envs.base import StepResult
 from sdar.envs.verifiers_rollout import Rollout, conversation_text, newest_text, text_of
 from sdar.schemas.config import EnvironmentConfig
 from sdar.schemas.errors import ConfigError, EnvironmentFailedError, EnvironmentMissingError
+from sdar.schemas.keys import content_hash
 from sdar.schemas.records import TaskSpec
 
+Row = dict[str, Any]
+
 PANEL_EVERY = 5
-"""Without an evaluation set, every so-manieth row of the data set is a task of the panel."""
+"""Without an evaluation set, every so-manieth of the distinct rows of the data set is a task of the panel."""
+NAMES = ("example_id", "id")
+"""Columns that number rows: rows that differ in nothing else are one and the same."""
 SPLITS = ("train", "unseen")
 BEGIN = "Begin."
 """The first observation where the prompt is nothing but the goal."""
@@ -120,8 +125,7 @@ class VerifiersEnvironment:
         rows = [dict(row) for row in self.world.get_dataset()] if self.world.dataset_source else []
         held = [dict(row) for row in self.world.get_eval_dataset()] if self.world.eval_dataset_source else []
         if not held:
-            held = rows[PANEL_EVERY - 1 :: PANEL_EVERY]
-            rows = [row for i, row in enumerate(rows) if i % PANEL_EVERY != PANEL_EVERY - 1]
+            rows, held = _apart(rows)
         return {
             split: [self._task(split, number, row) for number, row in enumerate(found)]
             for split, found in zip(SPLITS, (rows, held), strict=True)
@@ -137,6 +141,17 @@ class VerifiersEnvironment:
             seed=number,
             payload=dict(row),
         )
+
+
+def _apart(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows for training and those of the panel; rows that repeat are on one side only."""
+    numbers: dict[str, int] = {}
+    sides: tuple[list[Row], list[Row]] = ([], [])
+    for row in rows:
+        content = content_hash({name: value for name, value in row.items() if name not in NAMES})
+        number = numbers.setdefault(content, len(numbers))
+        sides[number % PANEL_EVERY == PANEL_EVERY - 1].append(row)
+    return sides
 
 
 def load_environment(name: str, arguments: Mapping[str, Any]) -> Any:
