@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -87,3 +88,13 @@ def test_links_lead_to_files(document: Path) -> None:
     made = {(ROOT / "docs" / path).resolve() for path in PAGES}
     targets = [(document.parent / link).resolve() for link in links]
     assert [target for target in targets if not target.exists() and target not in made] == []
+
+
+def test_the_commands_of_the_benchmarks_write_the_results_beside_them() -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    found = re.findall(r"`(python benchmarks/(\w+)\.py[^`]*)`,\s+\[JSON\]\(\.\./([^)]+)\)", text)
+    assert len(found) == text.count("[JSON]") > 5
+    for command, script, result in found:
+        assert json.loads((ROOT / result).read_text(encoding="utf-8"))["machine"]["command"] == command
+        given = re.search(r"--out (\S+)", command)
+        assert (given[1] if given else f"benchmarks/results/{script}.json") == result
