@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import json
 import re
@@ -98,3 +99,19 @@ def test_the_commands_of_the_benchmarks_write_the_results_beside_them() -> None:
         assert json.loads((ROOT / result).read_text(encoding="utf-8"))["machine"]["command"] == command
         given = re.search(r"--out (\S+)", command)
         assert (given[1] if given else f"benchmarks/results/{script}.json") == result
+
+
+def test_the_studies_of_one_pass_say_so_in_their_commands() -> None:
+    """They were made before the household's default became three passes, on 22 November 2026."""
+    results = sorted((ROOT / "docs" / "results").glob("*/result.json"))
+    studies = {file.parent: json.loads(file.read_text(encoding="utf-8")) for file in results}
+    early = {
+        folder: study["command"]
+        for folder, study in studies.items()
+        if "--env" not in study["command"] and study["created"] < "2026-11-22T08:29"
+    }
+    assert {folder.name for folder in early} == {"ablations", "methods", "robustness", "skills", "trust"}
+    for folder, command in early.items():
+        assert command.endswith(" --set update.epochs=1")
+        assert command in (folder / "result.md").read_text(encoding="utf-8")
+        assert command in html.unescape((folder / "index.html").read_text(encoding="utf-8"))
