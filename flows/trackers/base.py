@@ -1,7 +1,8 @@
 """Figures of finished stages for other programs' views of a run; nothing is written unless a folder is named.
 
 They are read from the store after each stage and written once, whichever process did that: what a tracker has
-already is left alone, and what a killed process did not come to write is made up for.
+already is left alone, and what a killed process did not come to write is made up for. Figures of a stage that
+was computed again take the place of those before.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ LOSSES = ("policy_loss", "distillation")
 class Tracker(Protocol):
     """One place that figures are written to, for one run."""
 
-    def written(self) -> set[tuple[str, int]]:
-        """Return name and round of each figure that is there already."""
+    def written(self) -> Mapping[tuple[str, int], int]:
+        """Return by name and round the figures that are there, and of which moment, see `moment`."""
+        ...
+
+    def forget(self, round: int) -> None:
+        """Make way for other figures of a round: `written` says which of it and of later ones are left."""
         ...
 
     def write(self, figures: Mapping[str, float], round: int, when: datetime) -> None:
@@ -78,7 +83,10 @@ def tracking(store: Store, run_id: str, config: RunConfig) -> Iterator[Callable[
     seen = set[tuple[int, str]]()
 
     def catch_up() -> None:
-        for stage in store.stage_runs(run_id) if notes else ():
+        stages = store.stage_runs(run_id) if notes else []
+        if any([note.renew(stages) for note in notes]):
+            seen.clear()
+        for stage in stages:
             if (stage.round, stage.stage) not in seen:
                 seen.add((stage.round, stage.stage))
                 steps = store.updates(stage.artifact_id or "") if stage.stage == "update" else []
@@ -124,22 +132,43 @@ def stage_figures(stage: StageRun, updates: Sequence[UpdateReport]) -> dict[str,
     }
 
 
+def moment(when: datetime) -> int:
+    """Return a moment in milliseconds since 1970, as exact as trackers keep it."""
+    return int(when.timestamp() * 1000)
+
+
 @dataclass
 class _Notes:
     """A tracker, and what is known to be written there."""
 
     tracker: Tracker
-    known: set[tuple[str, int]] = field(init=False)
+    known: dict[tuple[str, int], int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.known = set(self.tracker.written())
+        self.known = dict(self.tracker.written())
+
+    def renew(self, stages: Sequence[StageRun]) -> bool:
+        """Make way for the figures of stages that were computed again since; say whether there are any."""
+        latest: dict[tuple[str, int], int] = {}
+        for (name, round), written in self.known.items():
+            place = name.partition("/")[0], round
+            latest[place] = max(written, latest.get(place, written))
+        ends = {
+            (stage.stage, stage.round): moment(datetime.fromisoformat(stage.finished)) for stage in stages
+        }
+        outdated = [place[1] for place, written in latest.items() if written < ends.get(place, written)]
+        if outdated:
+            self.tracker.forget(min(outdated))
+            self.known = dict(self.tracker.written())
+        return bool(outdated)
 
     def add(self, figures: Mapping[str, float], round: int, when: datetime) -> None:
         """Write what is not there yet."""
-        new = {name: value for name, value in figures.items() if (name, round) not in self.known}
+        ended = moment(when)
+        new = {name: value for name, value in figures.items() if self.known.get((name, round), -1) < ended}
         if new:
             self.tracker.write(new, round, when)
-            self.known |= {(name, round) for name in new}
+            self.known |= {(name, round): ended for name in new}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from sdar.flows.trackers.base import moment
 from sdar.schemas.errors import EnvironmentMissingError, InputError
 
 EXPERIMENT = "sdar"
@@ -37,19 +38,23 @@ class MLflow:
     client: Any
     id: str
 
-    def written(self) -> set[tuple[str, int]]:
-        """Return name and round of each figure in the file."""
-        names = self.client.get_run(self.id).data.metrics
-        return {
-            (name, metric.step) for name in names for metric in self.client.get_metric_history(self.id, name)
-        }
+    def written(self) -> dict[tuple[str, int], int]:
+        """Return name and round of each figure in the file, and the moment of the last one."""
+        found: dict[tuple[str, int], int] = {}
+        for name in self.client.get_run(self.id).data.metrics:
+            for metric in self.client.get_metric_history(self.id, name):
+                found[name, metric.step] = max(metric.timestamp, found.get((name, metric.step), 0))
+        return found
+
+    def forget(self, round: int) -> None:
+        """Leave all as it is: MLflow takes no figure away, and shows the later one of a round last."""
 
     def write(self, figures: Mapping[str, float], round: int, when: datetime) -> None:
         """Store the figures of a stage in one transaction."""
         from mlflow.entities import Metric
 
-        moment = int(when.timestamp() * 1000)
-        self.client.log_batch(self.id, [Metric(name, v, moment, round) for name, v in figures.items()])
+        ended = moment(when)
+        self.client.log_batch(self.id, [Metric(name, v, ended, round) for name, v in figures.items()])
 
     def close(self, *, done: bool) -> None:
         """Record how the run ended."""

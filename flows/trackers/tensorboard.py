@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from sdar.flows.trackers.base import moment
 from sdar.schemas.errors import EnvironmentMissingError, InputError
 
 
@@ -42,14 +44,24 @@ class TensorBoard:
                 "write to"
             ) from error
 
-    def written(self) -> set[tuple[str, int]]:
-        """Return name and round of each figure that was there when the folder was opened."""
+    def written(self) -> dict[tuple[str, int], int]:
+        """Return name, round and moment of each figure in the folder."""
         return self._written
+
+    def forget(self, round: int) -> None:
+        """Have TensorBoard drop what the files hold of this round and of later ones."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        again = Event(session_log=SessionLog(status=SessionLog.START))
+        file: Any = self._writer.file_writer
+        file.add_event(again, step=round)
+        self._written = {place: when for place, when in self._written.items() if place[1] < round}
 
     def write(self, figures: Mapping[str, float], round: int, when: datetime) -> None:
         """Append the figures and hand them to the operating system."""
         for name, value in figures.items():
             self._writer.add_scalar(name, value, round, when.timestamp())
+            self._written[name, round] = moment(when)
         self._writer.flush()
 
     def close(self, *, done: bool) -> None:
@@ -57,12 +69,13 @@ class TensorBoard:
         self._writer.close()
 
 
-def _read(folder: Path) -> set[tuple[str, int]]:
+def _read(folder: Path) -> dict[tuple[str, int], int]:
     """Read the figures of earlier processes; the torn end of a killed one's file is left out."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     if not folder.is_dir():
-        return set()
+        return {}
     found = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     found.Reload()
-    return {(name, event.step) for name in found.Tags()["scalars"] for event in found.Scalars(name)}
+    events = ((name, event) for name in found.Tags()["scalars"] for event in found.Scalars(name))
+    return {(name, event.step): int(event.wall_time * 1000) for name, event in events}

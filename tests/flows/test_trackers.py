@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from store_samples import stage
 
 from sdar.flows import cli
 from sdar.flows.trackers import base
-from sdar.flows.trackers.base import require_trackers, stage_figures, tracking
+from sdar.flows.trackers.base import moment, require_trackers, stage_figures, tracking
 from sdar.schemas.config import LoggingConfig, RunConfig
 from sdar.schemas.errors import EnvironmentMissingError, InputError
 from sdar.schemas.records import UpdateReport
@@ -39,16 +39,21 @@ class Notebook:
 
     def __init__(self, there: Mapping[tuple[str, int], float]) -> None:
         self.figures = dict(there)
+        self.moments = dict.fromkeys(there, moment(datetime(2026, 1, 1, 0, 0, 9, tzinfo=UTC)))
         self.ends: list[bool] = []
 
-    def written(self) -> set[tuple[str, int]]:
-        return set(self.figures)
+    def written(self) -> dict[tuple[str, int], int]:
+        return self.moments
+
+    def forget(self, round: int) -> None:
+        self.figures = {place: value for place, value in self.figures.items() if place[1] < round}
+        self.moments = {place: value for place, value in self.moments.items() if place[1] < round}
 
     def write(self, figures: Mapping[str, float], round: int, when: datetime) -> None:
         for name, value in figures.items():
             assert (name, round) not in self.figures
-            self.figures[name, round] = value
-        if round == 3:
+            self.figures[name, round], self.moments[name, round] = value, moment(when)
+        if (name, round) == ("collect/low", 3):
             assert when == datetime(2026, 1, 1, 0, 0, 9, tzinfo=UTC)
 
     def close(self, *, done: bool) -> None:
@@ -163,6 +168,54 @@ def test_files_of_the_real_packages_hold_each_figure_once(kind: str, store: Stor
     assert values["collect/success", 3] == 0.25
     assert values["update/policy_loss", 1] == pytest.approx(0.015, abs=1e-8)  # float32 in event files
     assert values["seconds/evaluate", 0] == 2.0
+
+
+def evaluated_twice(folder: Path) -> tuple[Store, Callable[[], None]]:
+    """A store with a run of three rounds, and what computes its first evaluation again to other results."""
+    report_store(folder)
+    opened = open_store(folder)
+
+    def evaluate(key: str, finished: str, **summary: float) -> None:
+        with opened.writer("test"):
+            done = stage("evaluate", key, round=1, summary=summary, finished=finished)
+            opened.commit(done, "evaluation", {})
+
+    evaluate("first", "2026-01-01T00:00:05+00:00", success=0.5, low=0.25)
+    with opened.writer("test"):
+        opened.commit(stage("collect", "collect 3", round=3, summary={"success": 0.25}), "episodes", {})
+    return opened, lambda: evaluate("second", "2026-01-01T00:01:00+00:00", success=0.875)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_computed_again_is_shown(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip(kind)
+    store, again = evaluated_twice(tmp_path / "store")
+    config = RunConfig.model_validate({"logging": {kind: str(tmp_path)}})
+    with tracking(store, "r1", config) as catch_up:
+        catch_up()
+    again()
+    with tracking(store, "r1", config) as catch_up:
+        catch_up()
+        catch_up()
+    rows = {"tensorboard": read_tensorboard, "mlflow": read_mlflow}[kind](tmp_path)
+    values = [value for name, step, value in rows if (name, step) == ("evaluate/success", 1)]
+    assert values[-1] == 0.875
+    assert len(values) == {"tensorboard": 1, "mlflow": 2}[kind]
+    assert [value for name, step, value in rows if (name, step) == ("collect/success", 3)] == [0.25]
+
+
+def test_what_was_computed_again_takes_the_place_of_what_was_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (store, again), notes = evaluated_twice(tmp_path / "store"), Notebook({})
+    monkeypatch.setattr(base, "_open", lambda run_id, config: [notes])
+    with tracking(store, "r1", RunConfig()) as catch_up:
+        catch_up()
+        before = dict(notes.figures)
+        again()
+        catch_up()
+    changed = {("evaluate/success", 1): 0.875}
+    assert notes.figures == {name: v for name, v in before.items() if name != ("evaluate/low", 1)} | changed
 
 
 @pytest.mark.parametrize("kind", KINDS)
