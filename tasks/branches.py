@@ -10,7 +10,8 @@ from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import ConfigError, IntegrityError
 from sdar.schemas.lineage import BRANCH, RunRecord, StageRun
 from sdar.storage import Store
-from sdar.tasks.registry import STAGES, Place, order
+from sdar.tasks import decide
+from sdar.tasks.registry import STAGES, Place, evaluated, input_places, order
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,21 @@ class History:
     def inherited(self, place: Place) -> bool:
         """Say whether a place lies before the point where the run has branched."""
         return self._owner(place) > 0
+
+    def input_places(self, place: Place) -> dict[str, Place]:
+        """Return, by role, which stages' artifacts a place reads.
+
+        A verdict is over what was evaluated as the settings of each round said: the last round of a run that
+        was gone on with is one of them, whatever its number.
+        """
+        number, stage = place
+        found = input_places(self.config(place), stage, number)
+        if stage != "decide":
+            return found
+        earlier = ((n, "evaluate") for n in range(number) if evaluated(self.config((n, "evaluate")), n))
+        others = {role: made for role, made in found.items() if made[1] != "evaluate"}
+        latest = (number, "evaluate")
+        return {f"{decide.EVALUATION}{made[0]}": made for made in (*earlier, latest)} | others
 
     def with_branch(self, config: RunConfig, point: Place) -> History:
         """Return the history that a branch with other settings from `point` on would have.

@@ -12,7 +12,7 @@ from sdar.schemas.near import did_you_mean
 from sdar.storage import Store
 from sdar.storage.migrate import CURRENT_VERSION
 from sdar.tasks.branches import History, begin_branch, files_there
-from sdar.tasks.registry import STAGES, Place, input_places, order, plan
+from sdar.tasks.registry import STAGES, Place, order, plan
 from sdar.tasks.session import Clock, Session
 from sdar.tasks.stage import read_fields, source_hash, stage_seed
 from sdar.tasks.staleness import Present, StageState, present_key, stage_states
@@ -83,7 +83,7 @@ def forecast(
     branches = config != history.config(place)
     if branches:
         history = history.with_branch(config, place)
-    places = input_places(config, place[1], place[0])
+    places = history.input_places(place)
     _check_inputs(store, run, place, [*places.values()], history)
     states = {state.place: state for state in run_states(store, history)}
     present = _present(store, history, place, (CURRENT_VERSION, CURRENT_VERSION))
@@ -154,7 +154,7 @@ def _check_inputs(store: Store, run: RunRecord, place: Place, inputs: list[Place
 def _present(store: Store, history: History, place: Place, schema: tuple[int, int]) -> Present:
     number, stage = place
     spec, config = STAGES[stage], history.config(place)
-    makers = input_places(config, stage, number)
+    makers = history.input_places(place)
     made = {role: history.stored.get(maker) for role, maker in makers.items()}
     stored = history.stored.get(place)
     artifact = store.artifact(stored.artifact_id) if stored and stored.artifact_id else None

@@ -25,7 +25,7 @@ from sdar.storage.news import News, told
 from sdar.tasks.branches import History, files_there, new_run, read_history
 from sdar.tasks.engine import check_engine
 from sdar.tasks.ranks import check_devices
-from sdar.tasks.registry import STAGES, Place, input_places, plan, policy_place
+from sdar.tasks.registry import STAGES, Place, plan, policy_place
 from sdar.tasks.shards import BatchMap
 from sdar.tasks.stage import (
     SOURCE,
@@ -230,7 +230,7 @@ class Session:
         )
 
     def _input_places(self, stage: str, round: int) -> dict[str, Place]:
-        return input_places(self.history.config((round, stage)), stage, round)
+        return self.history.input_places((round, stage))
 
     def _inputs(self, stage: str, round: int) -> dict[str, str]:
         places = self._input_places(stage, round)

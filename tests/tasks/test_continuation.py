@@ -6,13 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from small_runs import SmallRun, SteppingClock, run_all
+from small_runs import SmallRun, SteppingClock, run_all, small_config
 
 from sdar.flows.improve import run_rounds
 from sdar.schemas.chain import newest, unfinished
 from sdar.schemas.errors import InputError
 from sdar.storage import Store, open_store
+from sdar.tasks.branches import read_history
 from sdar.tasks.continuation import go_on
+from sdar.tasks.rerun import run_states
 from sdar.tasks.session import Session
 
 
@@ -52,6 +54,22 @@ def test_two_rounds_more_are_those_of_a_longer_run(store: Store, finished: Small
     assert mine.keys() == whole.artifacts.keys()
     origins = {made.round: made.reused_from for made in store.stage_runs(session.run_id)}
     assert origins == {0: run.id, 1: run.id, 2: run.id, 3: None, 4: None}
+
+
+def test_the_verdict_of_more_rounds_is_over_the_round_that_was_the_last_before(
+    policy_path: Path, tmp_path: Path
+) -> None:
+    """It was evaluated as the last one, though its number is no multiple of `evaluation.every`."""
+    changes = {"stop": {"rounds": 1}, "evaluation": {"every": 3, "with_skills": False}}
+    store = run_all(tmp_path / "store", small_config(policy_path, changes)).store
+    with store.writer("test"):
+        finish(*go_on(store, store.runs()[0], 1, SteppingClock(1000.0)))
+    last = next(run for run in store.runs() if run.parent is not None)
+    stored = {(made.round, made.stage): made for made in store.stage_runs(last.id)}
+    roles = {role for role in stored[2, "decide"].inputs if role.startswith("evaluation")}
+    assert roles == {f"evaluation_round_{number}" for number in (0, 1, 2)}
+    states = run_states(store, read_history(store, last))
+    assert {state.condition for state in states} == {"fresh"}
 
 
 def test_an_interrupted_continuation_is_gone_on_with(store: Store) -> None:
