@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sdar.flows.improve import Report, Row, Watch
-from sdar.flows.report.texts import shortened
+from sdar.flows.report.texts import duration, shortened
 from sdar.flows.terminal import is_terminal
 from sdar.schemas.records import Verdict
 
@@ -113,8 +113,7 @@ def time_left(rounds_done: int, rounds: int, elapsed: float) -> str:
     """Return at most how long the remaining rounds take, as text; nothing before a round is done."""
     if rounds_done < 1:
         return ""
-    seconds = round(elapsed / rounds_done * max(rounds - rounds_done, 0))
-    return f"{seconds // 60} min {seconds % 60:02d} s" if seconds >= 60 else f"{seconds} s"
+    return duration(elapsed / rounds_done * max(rounds - rounds_done, 0), 0)
 
 
 def fitting(rows: Sequence[Row], width: int) -> list[str]:

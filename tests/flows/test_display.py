@@ -69,6 +69,7 @@ def test_time_left_is_the_mean_round_times_the_rounds_left() -> None:
     assert time_left(4, 10, 20.0) == "30 s"
     assert time_left(1, 21, 9.0) == "3 min 00 s"
     assert time_left(10, 10, 20.0) == "0 s"
+    assert time_left(1, 41, 300.0) == "3 h 20 min"
 
 
 def test_plain_lines_show_one_stage_a_line() -> None:
