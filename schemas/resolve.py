@@ -186,6 +186,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings, by dotted path, in which some differ from others; None where there is none."""
+    old, new = flatten(before), flatten(after)
+    return {path: new.get(path) for path in {**old, **new} if old.get(path) != new.get(path)}
+
+
 def _leaves(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
     found: dict[str, FieldInfo] = {}
     for name, info in model.model_fields.items():

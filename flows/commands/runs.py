@@ -19,8 +19,9 @@ from sdar.flows.commands.options import (
 )
 from sdar.flows.display import cell
 from sdar.flows.output import aligned, print_json
+from sdar.flows.report.texts import settings
 from sdar.schemas.lineage import RunRecord
-from sdar.schemas.resolve import flatten
+from sdar.schemas.resolve import changes
 
 if TYPE_CHECKING:
     from sdar.storage import Store
@@ -120,7 +121,7 @@ def _row(record: RunRecord, parent: RunRecord | None, facts: Row, curve: list[Ro
         "run": record.id,
         "parent": record.parent,
         "branch": record.branch,
-        "changes": changes(record, parent) if parent else {},
+        "changes": changes(parent.settings, record.settings) if parent else {},
         "created": record.created,
         "method": record.method,
         "seed": record.seed,
@@ -132,18 +133,11 @@ def _row(record: RunRecord, parent: RunRecord | None, facts: Row, curve: list[Ro
     }
 
 
-def changes(record: RunRecord, parent: RunRecord) -> dict[str, Any]:
-    """Return the settings, by dotted path, in which a branch differs from the run that it began in."""
-    before, after = flatten(parent.settings), flatten(record.settings)
-    return {path: value for path, value in after.items() if before.get(path) != value}
-
-
 def _line(row: Row) -> list[str]:
     branch = ""
     if row["branch"]:
         number, stage = row["branch"]
-        differing = ", ".join(f"{path}={value}" for path, value in row["changes"].items())
-        branch = f"from {stage} of round {number}: {differing}"
+        branch = f"from {stage} of round {number}: {settings(row['changes'])}"
     name = f"{'  ' * row['depth']}{row['run']}"
     success = [cell(row[which] or {}, "success") for which in ("last", "best")]
     return [name, row["status"], cell(row, "round"), *success, branch]

@@ -11,13 +11,14 @@ from typing import Annotated
 import typer
 
 from sdar.flows.commands.options import STORE, RunOption, StoreOption, change_store, find_run
-from sdar.flows.commands.runs import changes
+from sdar.flows.report.texts import settings
 from sdar.flows.server import Server, prefect_server, wait_until_ready
 from sdar.flows.serving import serve as serve_slots
 from sdar.flows.slot_record import SCHEDULE_LOG, STAGE_LOG, CatchUp, Overlap
 from sdar.flows.timetable import Timetable, next_slots, timetable
 from sdar.schemas.chain import newest, unfinished
 from sdar.schemas.lineage import RunRecord
+from sdar.schemas.resolve import changes
 
 _SHOWN_SLOTS = 3
 
@@ -78,9 +79,9 @@ def _branch(record: RunRecord, runs: Sequence[RunRecord]) -> Iterator[str]:
     """Say in which settings the run differs from the one that it began in, if it is such a branch."""
     for parent in runs:
         if parent.id == record.parent:
-            found = {path: value for path, value in changes(record, parent).items() if path != "stop.rounds"}
-            text = ", ".join(f"{path}={value}" for path, value in found.items())
-            if text:
+            found = changes(parent.settings, record.settings)
+            found.pop("stop.rounds", None)
+            if text := settings(found):
                 yield f"         It is a branch of {parent.id} with {text}; --run takes another run."
 
 

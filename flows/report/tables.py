@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sdar.flows.report import texts
 from sdar.flows.report.texts import (
     DASH,
     duration,
@@ -19,7 +20,7 @@ from sdar.flows.report.texts import (
     success,
 )
 from sdar.schemas.config import RunConfig
-from sdar.schemas.resolve import flatten
+from sdar.schemas.resolve import changes, flatten
 from sdar.tasks.report_data import Gain, ReportData
 
 Row = dict[str, Any]
@@ -170,18 +171,15 @@ def _against(gain: Gain | None) -> tuple[str, str]:
 
 def relatives(data: ReportData) -> list[tuple[str, ...]]:
     """Return the runs that share a beginning with this one, compared with it."""
-    mine = flatten(data.run.settings)
     found: list[tuple[str, ...]] = []
     for each in data.relatives:
-        theirs = flatten(each.run.settings)
-        paths = [path for path in {**mine, **theirs} if mine.get(path) != theirs.get(path)]
-        changes = ", ".join(f"{path}={setting(theirs.get(path))}" for path in paths) or "nothing"
+        differing = changes(data.run.settings, each.run.settings)
         last = each.curve[-1] if each.curve else None
         found.append(
             (
                 each.run.id,
                 each.run.status,
-                changes,
+                texts.settings(differing) or "nothing",
                 success(last) + (f" in round {last['round']}" if last else ""),
                 *_against(each.gain),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -80,3 +81,8 @@ def shortened(sentence: str) -> str:
 def setting(value: Any) -> str:
     """Return the value of a setting as a user would type it."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Return settings by dotted path in one line, each as a user would type it."""
+    return ", ".join(f"{path}={setting(value)}" for path, value in values.items())

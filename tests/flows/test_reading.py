@@ -105,7 +105,8 @@ def test_episodes_show_a_gate_that_is_not_stored_by_token(tmp_path: Path, capsys
 
 def test_runs_are_a_tree_with_success_and_its_interval(store: Store, capsys: Capture) -> None:
     with store.writer("test"):
-        branch = {"sdar": {"gate": "half", "beta": 5.0}, "branch": {"round": 1, "stage": "update"}}
+        point = {"branch": {"round": 1, "stage": "update"}}
+        branch = {"sdar": {"gate": "half", "beta": 5.0}, "skills": {"allow_empty": True}, **point}
         store.begin_run(run("r2", branch, parent="r1", created="2026-01-03T00:00:00"))
         store.begin_run(run("r3", created="2026-01-02T00:00:00"))
     lines = read(capsys, "runs", "--store", store.path).splitlines()[1:]
@@ -117,7 +118,7 @@ def test_runs_are_a_tree_with_success_and_its_interval(store: Store, capsys: Cap
         "-",
         "-",
         "-",
-        *["from", "update", "of", "round", "1:", "sdar.gate=half"],
+        *["from", "update", "of", "round", "1:", "sdar.gate=half,", "skills.allow_empty=true"],
     ]
     assert lines[2].startswith("r3 ")
     rows = json.loads(read(capsys, "runs", "--json", "--store", store.path))
