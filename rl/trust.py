@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from math import sqrt
 
+from sdar.schemas.config import SdarConfig
+
 # One-sided 95 %: a lead that chance explains easily counts as none.
 CERTAIN = 1.645
 FOLLOWED = 0.1
 """From this trust on the teacher is the main source of what is learnt, below it the reward."""
+
+
+def needs_trial(sdar: SdarConfig) -> bool:
+    """Say whether the teacher is tried, because lambda depends on how well it acts."""
+    return sdar.coefficient > 0 and sdar.trust == "lead"
 
 
 def lead_share(teacher_wins: int, teacher_trials: int, student_wins: int, student_trials: int) -> float:

@@ -14,7 +14,7 @@ from sdar.envs.registry import environment_factory
 from sdar.policy.model import Policy
 from sdar.rl.advantages import FLAT, penalized_episodes
 from sdar.rl.rewards import reward_read, rewarded
-from sdar.rl.trust import FOLLOWED
+from sdar.rl.trust import FOLLOWED, needs_trial
 from sdar.schemas.config import RolloutConfig, RunConfig
 from sdar.schemas.errors import EnvironmentFailedError
 from sdar.schemas.lineage import Summary
@@ -157,12 +157,14 @@ def collect(inputs: StageInputs, split: Sequence[TaskSpec]) -> Collected:
 def grouping(inputs: StageInputs) -> RolloutConfig:
     """Return the rollout settings with the tasks and the group size of this round.
 
-    After a round whose teacher was followed, groups have `rollout.trusted_group_size` episodes, of as many
-    tasks as make the same number of episodes.
+    After a round whose teacher was tried and followed, groups have `rollout.trusted_group_size` episodes, of
+    as many tasks as make the same number of episodes.
     """
     rollout = inputs.config.rollout
+    if not rollout.trusted_group_size or not needs_trial(inputs.config.sdar):
+        return rollout
     trusted = inputs.store.artifact(inputs.artifacts["policy"]).summary.get("trust", 0.0)
-    if not rollout.trusted_group_size or float(trusted) < FOLLOWED:
+    if float(trusted) < FOLLOWED:
         return rollout
     size = rollout.trusted_group_size
     tasks = max(1, rollout.tasks * rollout.group_size // size)
@@ -275,10 +277,12 @@ def run(inputs: StageInputs) -> StageOutput:
 
 def _read_besides(config: RunConfig) -> dict[str, str]:
     penalty = config.advantage.invalid_penalty
+    untried = config.rollout.trusted_group_size and not needs_trial(config.sdar)
     return {
         **(skills_read(config) if config.rollout.with_skills else {}),
         **reward_read(config),
         **({"advantage.invalid_penalty": str(penalty)} if config.rollout.resample and penalty else {}),
+        **({"sdar.trust": "no trial"} if untried else {}),
     }
 
 

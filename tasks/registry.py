@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from sdar.rl.divergences import needs_vocabulary
 from sdar.rl.judging import needs_judgement, needs_selection
+from sdar.rl.trust import needs_trial
 from sdar.schemas.config import RunConfig
 from sdar.tasks import (
     bank,
@@ -93,7 +94,7 @@ def plan(config: RunConfig, round_number: int) -> tuple[str, ...]:
     """Return the names of a round's stages in order."""
     if round_number == 0:
         return ("bootstrap", "bank", "panel", *_evaluations(config, config.evaluation.with_skills), "decide")
-    tried = needs_trial(config) and trial_round(config, round_number) == round_number
+    tried = needs_trial(config.sdar) and trial_round(config, round_number) == round_number
     learning = (
         "collect",
         *(("judge",) if needs_judgement(config) else ()),
@@ -112,11 +113,6 @@ def plan(config: RunConfig, round_number: int) -> tuple[str, ...]:
 def _evaluations(config: RunConfig, with_skills: bool) -> tuple[str, ...]:
     both = with_skills or config.evaluation.with_skills_always
     return ("evaluate", "evaluate_with_skills") if both else ("evaluate",)
-
-
-def needs_trial(config: RunConfig) -> bool:
-    """Say whether lambda depends on how well the teacher acts."""
-    return config.sdar.coefficient > 0 and config.sdar.trust == "lead"
 
 
 def teacher_round(config: RunConfig, round_number: int) -> int | None:
@@ -189,7 +185,7 @@ def input_places(config: RunConfig, stage: str, round_number: int) -> dict[str, 
             **({"selection": (round_number, "select")} if needs_selection(config) else {}),
             **({"policy_0": first} if config.update.kl_coefficient else {}),
             **(teacher if needs_vocabulary(config.sdar) else {}),
-            **({"trial": (trial_round(config, round_number), "trial")} if needs_trial(config) else {}),
+            **({"trial": (trial_round(config, round_number), "trial")} if needs_trial(config.sdar) else {}),
         },
         "distill": {"policy": before, **skills, **teacher, **_window(config, round_number)},
         "evaluate": {

@@ -13,7 +13,8 @@ from small_runs import LEARNING, SmallRun, inputs_of, learn, small_config
 from sdar.rl.trust import FOLLOWED
 from sdar.storage import Store
 from sdar.tasks.collect import grouping
-from sdar.tasks.stage import StageInputs
+from sdar.tasks.registry import STAGES
+from sdar.tasks.stage import StageInputs, read_fields
 
 
 class TrustedPolicy:
@@ -28,9 +29,14 @@ class TrustedPolicy:
         return SimpleNamespace(summary=self._summary)
 
 
-def given(inputs: StageInputs, trust: float | None, **rollout: Any) -> StageInputs:
+def given(
+    inputs: StageInputs, trust: float | None, sdar: dict[str, Any] | None = None, **rollout: Any
+) -> StageInputs:
     config = inputs.config.model_copy(
-        update={"rollout": inputs.config.rollout.model_copy(update={"tasks": 16, "group_size": 8, **rollout})}
+        update={
+            "rollout": inputs.config.rollout.model_copy(update={"tasks": 16, "group_size": 8, **rollout}),
+            "sdar": inputs.config.sdar.model_copy(update={"trust": "lead", **(sdar or {})}),
+        }
     )
     store = cast(Store, TrustedPolicy(inputs.artifacts["policy"], trust))
     return replace(inputs, config=config, store=store)
@@ -54,6 +60,16 @@ def test_grouping_follows_the_trust_of_the_round_before(
     inputs = given(inputs_of(finished, "collect", 1, tmp_path), trust, trusted_group_size=size)
     found = grouping(inputs)
     assert (found.tasks, found.group_size) == (tasks, group)
+
+
+@pytest.mark.parametrize("sdar", [{"trust": "always"}, {"coefficient": 0.0}])
+def test_a_teacher_that_is_not_tried_leaves_the_groups_alone(
+    finished: SmallRun, tmp_path: Path, sdar: dict[str, Any]
+) -> None:
+    """The update's figure is 1 then, for lambda is applied in full."""
+    inputs = given(inputs_of(finished, "collect", 1, tmp_path), 1.0, sdar, trusted_group_size=2)
+    assert grouping(inputs).group_size == 8
+    assert read_fields(inputs.config, STAGES["collect"])["sdar.trust"] == "no trial"
 
 
 def test_without_trust_the_run_is_that_of_plain_rewards_bit_for_bit(
