@@ -28,7 +28,7 @@ def bootstrap(
     env: EnvOption = None,
     seed: Annotated[int, typer.Option("--seed", help="Short for --set warmstart.seed=N.")] = 0,
 ) -> None:
-    """Train a starter policy on an environment's demonstrations; measure it in worlds that it never saw."""
+    """Train a starter policy on what an environment demonstrates; measure it in worlds that it never saw."""
     settings = configuration(config, [f"warmstart.seed={seed}", *overrides(set_, env=env)]).config
     _check(settings)
     out.mkdir(parents=True, exist_ok=True)

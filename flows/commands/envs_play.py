@@ -32,10 +32,10 @@ def play(
         str, typer.Option("--task", metavar="ID|N", help="Id of a task, or its number in the split.")
     ] = "0",
     expert: Annotated[
-        bool, typer.Option("--expert", help="Let the environment's expert play, and print the episode.")
+        bool, typer.Option("--expert", help="Let the expert of the environment play, and print the episode.")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Of the episode; by default the task's own.")
+        int | None, typer.Option("--seed", min=0, help="Of the episode; by default that of the task.")
     ] = None,
     config: FileOption = None,
     set_: SetOption = None,

@@ -25,7 +25,7 @@ _SHOWN_SLOTS = 3
 
 def serve(
     cron: Annotated[
-        str | None, typer.Option("--cron", metavar="LINE", help="When, as in a crontab: '0 2 * * *'.")
+        str | None, typer.Option("--cron", metavar="LINE", help="When, as in a crontab: `0 2 * * *`.")
     ] = None,
     interval: Annotated[
         str | None, typer.Option("--interval", metavar="TIME", help="Or how often: 90s, 30m, 12h, 1d.")

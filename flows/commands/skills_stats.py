@@ -13,7 +13,7 @@ _COLUMNS = ("skill", "source", "support", "uses", "last round", "usefulness", "l
 
 
 def stats(store: StoreOption = STORE, run: RunOption = None, json_: JsonOption = False) -> None:
-    """List the skills of a run's latest bank: uses, usefulness and lift with 95 % intervals."""
+    """List the skills of the latest bank of a run: uses, usefulness and lift with 95 % intervals."""
     opened = read_store(store)
     record = find_run(opened, run)
     table = opened.query("SELECT * FROM skill_report").to_pylist()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_samples import filled
+from typer.main import get_command
 
 from sdar.flows import cli
 from sdar.flows.completion import take_setting
@@ -84,6 +87,20 @@ def test_settings_and_their_values(
     ]
     assert offered(monkeypatch, capsys, "run", "--set", "no.such", "=", "x") == []
     assert offered(monkeypatch, capsys, "run", "--set", "sdar.gate", "=", "so") == ["soft_or"]
+
+
+def test_no_help_has_an_apostrophe_which_zsh_would_leave_out() -> None:
+    """Typer writes it as two, which end the quoted text and begin it again: `the tasks own`."""
+
+    def texts(command: Any, name: str) -> Iterator[tuple[str, str]]:
+        yield name, command.get_short_help_str()
+        yield from ((f"{name} {each.name}", getattr(each, "help", None) or "") for each in command.params)
+        for part, inner in getattr(command, "commands", {}).items():
+            yield from texts(inner, f"{name} {part}")
+
+    found = list(texts(get_command(cli.app), "sdar"))
+    assert len(found) > 100
+    assert [name for name, text in found if "'" in text] == []
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
