@@ -329,8 +329,8 @@ def _allowed(info: FieldInfo) -> str:
         return ", ".join(_choices(info))
     bounds = [
         sign.format(getattr(bound, name))
-        for bound in info.metadata
         for name, sign in _SIGNS.items()
+        for bound in info.metadata
         if getattr(bound, name, None) is not None
     ]
     return " ".join([_type_name(info.annotation), " and ".join(bounds)]).strip()

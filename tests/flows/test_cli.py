@@ -43,7 +43,7 @@ def test_devices_is_short_for_a_setting(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sdar(monkeypatch, "run", "--devices", "0") == 2
-    told = "policy.devices: found 0 (from the command line); allowed: an integer > 0"
+    told = "policy.devices: found 0 (from the command line); allowed: an integer > 0 and <= 4096"
     assert told in capsys.readouterr().err
 
 
