@@ -45,6 +45,8 @@ _DAMAGED_TEXTS = (
     "not a valid DuckDB database file",
     "Could not read enough bytes",
     "Corrupt database file",
+    "Corrupt WAL file",
+    "WAL does not match database file",
     "Is a directory",
 )
 _BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
@@ -173,6 +175,11 @@ class Attachment:
         return opened
 
 
+def wal_file(database: Path) -> Path:
+    """Return where DuckDB keeps what is committed and not yet in the file: its write-ahead log."""
+    return database.with_name(f"{database.name}.wal")
+
+
 def literal(text: str) -> str:
     """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -207,7 +214,9 @@ def _held(database: Path, error: Exception) -> str:
 
 
 def _damaged(database: Path, error: Exception) -> str:
+    log = wal_file(database)
+    removed = f", remove {log.name}" if log.exists() else ""
     return (
         f"{database} is damaged or no DuckDB file ({error}). snapshots/{database.name} beside it holds the "
-        "last published state: copy that over the damaged file, then run `sdar store verify`."
+        f"last published state: copy that over the damaged file{removed}, then run `sdar store verify`."
     )

@@ -31,7 +31,7 @@ from sdar.schemas.records import (
     Verdict,
 )
 from sdar.storage import blobs, lineage, prune, snapshot
-from sdar.storage.database import PROCESS_LOCK, Attachment, connection, user_errors
+from sdar.storage.database import PROCESS_LOCK, Attachment, connection, user_errors, wal_file
 from sdar.storage.identity import artifact_id
 from sdar.storage.lock import Owner, owner, writer_lock
 from sdar.storage.migrate import CURRENT_VERSION, migrate, refuse_newer, schema_version
@@ -142,7 +142,7 @@ class Store:
 
     def _catch_up(self) -> None:
         """Publish what a killed writer committed and could not publish, its write-ahead log included."""
-        if self._database.with_name(f"{self._database.name}.wal").exists():
+        if wal_file(self._database).exists():
             with connection(self._database, read_only=False) as opened:
                 opened.execute("CHECKPOINT")
         if self._database.exists():

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 
 from sdar.schemas.lineage import RunRecord, StageRun, TokenPiece
@@ -153,6 +154,13 @@ def filled(folder: Path, config: dict[str, Any] = CONFIG) -> Store:
         _fill(Path(_templates[name].name), config)
     shutil.copytree(_templates[name].name, folder, dirs_exist_ok=True)
     return open_store(folder)
+
+
+def leave_log(database: Path) -> None:
+    """Commit to a database as a process does that is killed before the change is in the file itself."""
+    with duckdb.connect(database) as connection:
+        connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+        connection.execute("INSERT INTO pin VALUES ('p', '')")
 
 
 def _fill(folder: Path, config: dict[str, Any]) -> None:

@@ -10,7 +10,18 @@ import textwrap
 
 import duckdb
 import pytest
-from store_samples import child_environment, episode, filled, policy, run, same, scores, stage, task
+from store_samples import (
+    child_environment,
+    episode,
+    filled,
+    leave_log,
+    policy,
+    run,
+    same,
+    scores,
+    stage,
+    task,
+)
 
 from sdar.schemas.errors import InputError, IntegrityError
 from sdar.storage import open_store
@@ -188,6 +199,21 @@ def test_damage_is_named_with_what_mends_it(tmp_path, hurt):
     shutil.copy(tmp_path / "snapshots" / "store.duckdb", tmp_path / "store.duckdb")
     assert open_store(tmp_path).verify() == []
     assert counts(store) == expected
+
+
+def test_a_damaged_log_of_the_database_is_named_with_what_mends_it(tmp_path):
+    expected = counts(filled(tmp_path))
+    database, log = tmp_path / "store.duckdb", tmp_path / "store.duckdb.wal"
+    leave_log(database)
+    with log.open("r+b") as file:  # the end of a file whose pages a power cut left empty
+        file.truncate(log.stat().st_size - 8)
+        file.truncate(log.stat().st_size + 8)
+    with pytest.raises(IntegrityError, match=r"snapshots/store\.duckdb .* remove store\.duckdb\.wal"):
+        open_store(tmp_path)
+    shutil.copy(tmp_path / "snapshots" / "store.duckdb", database)
+    log.unlink()
+    assert open_store(tmp_path).verify() == []
+    assert counts(open_store(tmp_path)) == expected
 
 
 def test_a_lost_database_is_not_replaced_by_an_empty_one(tmp_path):
