@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sdar.schemas.errors import InputError, IntegrityError
 from sdar.schemas.keys import canonical_json
 from sdar.storage.blobs import blob_path, put_blob
-from sdar.storage.database import CONFIG, user_errors
+from sdar.storage.database import CONFIG, user_errors, wal_file
 from sdar.storage.lock import writer_lock
 from sdar.storage.migrate import CURRENT_VERSION, migrate, refuse_newer, schema_version
 from sdar.storage.prune import pruned_blobs
@@ -88,6 +88,7 @@ def import_store(folder: Path, path: Path) -> Manifest:
             for digest in manifest.blobs:
                 _copy_blob(blob_path(folder / "blobs", digest), path / "blobs")
             _load(manifest, folder, partial, path / "blobs")
+            wal_file(target).unlink(missing_ok=True)  # of the empty store; DuckDB refuses it beside another
             os.replace(partial, target)
             (path / "snapshots" / target.name).unlink(missing_ok=True)  # it shows the empty store
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from store_samples import episode, filled, policy, run, same, stage
+from store_samples import episode, filled, leave_log, policy, run, same, stage
 
 from sdar.schemas.errors import InputError, IntegrityError
 from sdar.storage import import_store, open_store
@@ -40,6 +40,14 @@ def template(tmp_path_factory):
 def exported(tmp_path, template):
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return open_store(tmp_path / "store")
+
+
+def test_an_import_over_an_empty_store_whose_making_was_killed(tmp_path, exported):
+    new = tmp_path / "new"
+    open_store(new)
+    leave_log(new / "store.duckdb")
+    import_store(tmp_path / "out", new)
+    assert open_store(new).verify() == []
 
 
 def test_a_store_comes_back_equal(tmp_path, exported):
