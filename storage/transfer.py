@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -35,7 +37,7 @@ class Manifest(BaseModel):
 
 
 def export_store(database: Path, blobs: Path, folder: Path) -> Manifest:
-    """Write every table as Parquet, every blob, and last of all a manifest.
+    """Write every table as Parquet, every blob, and last of all a manifest; nothing stays of a failed export.
 
     Args:
         database: the DuckDB file to read, best a published copy.
@@ -47,9 +49,13 @@ def export_store(database: Path, blobs: Path, folder: Path) -> Manifest:
         IntegrityError: a blob is missing or damaged.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not empty; an export needs a new or an empty folder.")
-    with user_errors(folder):
-        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        broken = (folder / "tables").is_dir() and not (folder / MANIFEST).exists()
+        left = " It holds what an export left that was killed: remove it and repeat the command."
+        raise InputError(
+            f"{folder} is not empty; an export needs a new or an empty folder.{left if broken else ''}"
+        )
+    with user_errors(folder), _removed_on_failure(folder):
+        (folder / "tables").mkdir(parents=True)
         (folder / "blobs").mkdir()
         with duckdb.connect(database, read_only=True, config=CONFIG) as connection:
             names = [row[0] for row in connection.execute(_TABLES).fetchall()]
@@ -94,6 +100,22 @@ def import_store(folder: Path, path: Path) -> Manifest:
         finally:
             partial.unlink(missing_ok=True)
     return manifest
+
+
+@contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    """Take an export out of its folder again when the `with` block fails or is interrupted."""
+    there = folder.exists()
+    try:
+        yield
+    except BaseException:
+        for name in ("tables", "blobs"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        with suppress(OSError):
+            (folder / MANIFEST).unlink(missing_ok=True)
+            if not there:
+                folder.rmdir()
+        raise
 
 
 def _load(manifest: Manifest, folder: Path, database: Path, blobs: Path) -> None:

@@ -85,6 +85,29 @@ def test_import_into_a_store_that_is_empty_only(tmp_path, exported):
         exported.export(tmp_path / "out")
 
 
+def test_nothing_stays_of_an_export_that_failed(tmp_path, exported):
+    target = tmp_path / "again"
+    (blob,) = (exported.path / "blobs").iterdir()
+    content = (blob / "w.bin").read_bytes()
+    (blob / "w.bin").write_bytes(b"damaged")
+    with pytest.raises(IntegrityError, match="differ from its hash"):
+        exported.export(target)
+    assert not target.exists()
+    target.mkdir()
+    with pytest.raises(IntegrityError, match="differ from its hash"):
+        exported.export(target)
+    assert list(target.iterdir()) == []
+    (blob / "w.bin").write_bytes(content)
+    exported.export(target)
+    assert (target / "manifest.json").read_bytes() == (tmp_path / "out" / "manifest.json").read_bytes()
+
+
+def test_an_export_that_was_killed_is_told_from_other_files(tmp_path, exported):
+    (tmp_path / "out" / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"is not empty.*remove it and repeat"):
+        exported.export(tmp_path / "out")
+
+
 def test_what_was_changed_is_not_imported(tmp_path, exported):
     out, table = tmp_path / "out", tmp_path / "out" / "tables" / "turn.parquet"
     original = table.read_bytes()
