@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sdar.schemas.errors import InputError, IntegrityError
 from sdar.schemas.keys import canonical_json
-from sdar.storage.blobs import blob_path, put_blob
+from sdar.storage.blobs import blob_path, put_blob, remove_partial
 from sdar.storage.database import CONFIG, user_errors, wal_file
 from sdar.storage.lock import writer_lock
 from sdar.storage.migrate import CURRENT_VERSION, migrate, refuse_newer, schema_version
@@ -87,6 +87,7 @@ def import_store(folder: Path, path: Path) -> Manifest:
     with user_errors(path):
         (path / "blobs").mkdir(parents=True, exist_ok=True)
     with writer_lock(path / "store.lock", "import"), user_errors(path):
+        remove_partial(path / "blobs")
         _refuse_filled(target)
         partial = path / _PARTIAL
         partial.unlink(missing_ok=True)

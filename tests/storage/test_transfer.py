@@ -50,6 +50,13 @@ def test_an_import_over_an_empty_store_whose_making_was_killed(tmp_path, exporte
     assert open_store(new).verify() == []
 
 
+def test_an_import_removes_what_a_killed_one_left(tmp_path, exported):
+    left = tmp_path / "new" / "blobs" / ".partial-0"
+    left.mkdir(parents=True)
+    manifest = import_store(tmp_path / "out", tmp_path / "new")
+    assert [each.name for each in (tmp_path / "new" / "blobs").iterdir()] == [*manifest.blobs]
+
+
 def test_a_store_comes_back_equal(tmp_path, exported):
     manifest = import_store(tmp_path / "out", tmp_path / "new")
     copy = open_store(tmp_path / "new", read_only=True)
