@@ -22,7 +22,7 @@ WORDS, INDEX, VARIABLE = "COMP_WORDS", "COMP_CWORD", "_SDAR_COMPLETE"
 _SETTING = "_SDAR_COMPLETE_SETTING"
 _MEANING = 70
 _SAMPLE = 50
-_RUNS = f"SELECT id, status || ', ' || method FROM run ORDER BY created DESC LIMIT {_SAMPLE}"
+_RUNS = f"SELECT id, status || ', ' || method FROM run ORDER BY rowid DESC LIMIT {_SAMPLE}"
 _POLICIES = f"""
     SELECT DISTINCT p.id[:12], s.run_id || ', round ' || p.round FROM policy p
     JOIN stage_run s ON s.artifact_id = p.artifact_id ORDER BY 2 DESC LIMIT {_SAMPLE}"""

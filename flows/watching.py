@@ -22,7 +22,7 @@ Status = Literal["running", "busy", "done", "failed", "interrupted", "died"]
 """`busy`: somebody writes to the store but says nothing of this run. `died`: the run was never ended, and its
 process has gone."""
 
-_RUNS = "SELECT id, created, method, seed, config, status FROM run ORDER BY created, rowid"
+_RUNS = "SELECT id, created, method, seed, config, status FROM run ORDER BY rowid"
 _STAGES = """
     SELECT round, stage, seconds, reused_from, summary FROM stage_run WHERE run_id = {run}
     ORDER BY round, rowid"""

@@ -42,8 +42,8 @@ def set_status(connection: Connection, run_id: str, status: RunStatus) -> None:
 
 
 def select_runs(connection: Connection) -> list[RunRecord]:
-    """Return all runs, the oldest first."""
-    rows = connection.execute(f"SELECT {', '.join(_RUN)} FROM run ORDER BY created, rowid").fetchall()
+    """Return all runs in the order in which they began, whatever the clock said."""
+    rows = connection.execute(f"SELECT {', '.join(_RUN)} FROM run ORDER BY rowid").fetchall()
     return [RunRecord.model_validate(_record(_RUN, row)) for row in rows]
 
 

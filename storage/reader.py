@@ -62,7 +62,7 @@ class StoreReader:
 
     def runs(self) -> pa.Table:
         """Return all runs, the oldest first: id, begin, method, seed, settings, parent and status."""
-        return self.sql("SELECT * FROM run ORDER BY created, rowid")
+        return self.sql("SELECT * FROM run ORDER BY rowid")
 
     def learning_curve(self, run: str | None = None) -> pa.Table:
         """Return success on the frozen panel without skills, with its 95 % interval, by round."""
@@ -91,7 +91,7 @@ class StoreReader:
 
     def _run_id(self, run: str | None) -> str:
         """Return the id of the run that is meant; it is looked up in the published copy, like everything."""
-        known = [str(row["id"]) for row in self.sql("SELECT id FROM run ORDER BY created, rowid").to_pylist()]
+        known = [str(row["id"]) for row in self.sql("SELECT id FROM run ORDER BY rowid").to_pylist()]
         if not known:
             raise InputError(f"the store {self.path} has no run yet; begin one with `sdar run`")
         if run is not None and run not in known:

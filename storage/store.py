@@ -170,12 +170,12 @@ class Store:
             return lineage.select_run(opened, run_id)
 
     def runs(self) -> list[RunRecord]:
-        """Return all runs, the oldest first."""
+        """Return all runs in the order in which they began, whatever the clock said."""
         with self._reading() as opened:
             return lineage.select_runs(opened)
 
     def latest_run(self) -> RunRecord | None:
-        """Return the run that was created last, or None."""
+        """Return the run that began last, or None."""
         runs = self.runs()
         return runs[-1] if runs else None
 

@@ -79,7 +79,7 @@ class StudyStore(Store):
     def studies(self) -> list[StudyRecord]:
         """Return all studies, the oldest first."""
         with self._reading() as opened:
-            query = "SELECT name, created, command, definition FROM study ORDER BY created, name"
+            query = "SELECT name, created, command, definition FROM study ORDER BY rowid"
             return [_study(opened, row) for row in opened.execute(query).fetchall()]
 
     def study(self, name: str) -> StudyRecord | None:

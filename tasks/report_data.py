@@ -73,7 +73,7 @@ _OUTCOMES = """
         list(e.success ORDER BY e.ordinal) AS outcomes
     FROM stage_run s JOIN episode e ON e.artifact_id = s.artifact_id
     WHERE s.run_id = {run} AND s.stage = 'evaluate' GROUP BY ALL ORDER BY s.round"""
-_RUNS = "SELECT id, created, method, seed, config, parent, status FROM run ORDER BY created, id"
+_RUNS = "SELECT id, created, method, seed, config, parent, status FROM run ORDER BY rowid"
 _STUDIES = "SELECT study, arm, seed FROM study_member WHERE run_id = {run} ORDER BY study, arm"
 
 

@@ -1,5 +1,5 @@
 -- What changed between two runs? Every setting in which the last two runs differ; name others in the first line.
-WITH pair AS (SELECT id, config, row_number() OVER (ORDER BY created DESC, rowid DESC) AS place FROM run),
+WITH pair AS (SELECT id, config, row_number() OVER (ORDER BY rowid DESC) AS place FROM run),
 setting AS (
     SELECT p.place, p.id, t.fullkey[3:] AS setting, t.atom AS value
     FROM pair p, json_tree(p.config) t

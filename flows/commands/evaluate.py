@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 _POLICIES = """
     SELECT p.id, s.run_id, s.round FROM policy p JOIN stage_run s ON s.artifact_id = p.artifact_id
-    JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC"""
+    JOIN run r ON r.id = s.run_id ORDER BY r.rowid DESC, s.round DESC"""
 _BEST = """
     SELECT v.best_policy FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
-    JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC LIMIT 1"""
+    JOIN run r ON r.id = s.run_id ORDER BY r.rowid DESC, s.round DESC LIMIT 1"""
 
 
 @dataclass(frozen=True)

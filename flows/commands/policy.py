@@ -40,10 +40,10 @@ policy_app = typer.Typer(no_args_is_help=True, help="Look at policies; take them
 _MADE = """
     SELECT p.id, s.run_id, s.round, a.blob FROM policy p JOIN stage_run s ON s.artifact_id = p.artifact_id
     JOIN artifact a ON a.id = p.artifact_id JOIN run r ON r.id = s.run_id
-    ORDER BY r.created DESC, s.round DESC"""
+    ORDER BY r.rowid DESC, s.round DESC"""
 _BEST = """
     SELECT s.run_id, v.best_policy FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
-    JOIN run r ON r.id = s.run_id ORDER BY r.created DESC, s.round DESC"""
+    JOIN run r ON r.id = s.run_id ORDER BY r.rowid DESC, s.round DESC"""
 _POLICIES = f"""
     WITH tested AS (
         SELECT run_id, policy_id, max_by(struct_pack(success, low, high), round) AS last

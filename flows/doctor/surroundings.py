@@ -27,7 +27,7 @@ _ON = {"1", "on", "true", "yes"}
 _PATIENCE_S = 3.0
 _LATEST = """
     SELECT config->>'$.env.name' AS environment, config->>'$.rollout.engine' AS engine
-    FROM run ORDER BY created DESC, rowid DESC LIMIT 1"""
+    FROM run ORDER BY rowid DESC LIMIT 1"""
 
 
 def latest_run(store: Path) -> Mapping[str, Any]:

@@ -47,6 +47,15 @@ def test_rows_of_a_run(tmp_path):
         store.episodes("nothing")
 
 
+def test_runs_keep_the_order_in_which_they_began_when_the_clock_is_set_back(tmp_path):
+    store = filled(tmp_path)
+    with store.writer("test"):
+        store.begin_run(run("r0", created="2025-12-31T23:59:59"))
+        store.finish_run("r1", "done")
+    assert [each.id for each in store.runs()] == ["r1", "r0"]
+    assert store.latest_run().id == "r0"
+
+
 def test_stage_run_round_trip(tmp_path):
     store = filled(tmp_path)
     given = stage("collect", round=2, config={"a.b": [1, None]}, summary={"success": 0.5, "note": "n"})
