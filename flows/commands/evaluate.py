@@ -21,7 +21,7 @@ _POLICIES = """
     SELECT p.id, s.run_id, s.round FROM policy p JOIN stage_run s ON s.artifact_id = p.artifact_id
     JOIN run r ON r.id = s.run_id ORDER BY r.rowid DESC, s.round DESC"""
 _BEST = """
-    SELECT v.best_policy FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
+    SELECT v.best_policy, s.run_id FROM verdict v JOIN stage_run s ON s.artifact_id = v.artifact_id
     JOIN run r ON r.id = s.run_id ORDER BY r.rowid DESC, s.round DESC LIMIT 1"""
 
 
@@ -58,11 +58,17 @@ def evaluate(
 
 
 def _find(store: Store, wanted: str | None) -> _Found:
-    """Return the policy whose id begins with `wanted`, from the latest run that has it."""
+    """Return the policy whose id begins with `wanted`, from the latest run that has it.
+
+    Without an id it is the best one of the latest verdict, from the run of that verdict: another run may have
+    begun with it, on another panel or none.
+    """
+    rows = store.query(_POLICIES).to_pylist()
     if wanted is None:
         best = store.query(_BEST).to_pylist()
         wanted = best[0]["best_policy"] if best else ""
-    rows = [row for row in store.query(_POLICIES).to_pylist() if row["id"].startswith(wanted)]
+        rows = [row for row in rows if not best or row["run_id"] == best[0]["run_id"]]
+    rows = [row for row in rows if row["id"].startswith(wanted)]
     if len({row["id"] for row in rows}) != 1:
         amount = "no policy" if not rows else "several policies"
         raise InputError(

@@ -87,6 +87,7 @@ def find_policy(store: Store, wanted: str, run_id: str | None = None) -> FoundPo
     elif wanted == "best":
         best = rows(_BEST)
         start = best[0]["best_policy"] if best else ""
+        made = [row for row in made if best and row["run_id"] == best[0]["run_id"]]  # others may have it too
     fitting = [row for row in made if start and row["id"].startswith(start)]
     if len({row["id"] for row in fitting}) != 1:
         amount = "no policy" if not fitting else "several policies"

@@ -12,7 +12,9 @@ import pytest
 from store_samples import evaluation, filled, policy, run, stage
 
 from sdar.flows import cli
-from sdar.flows.commands import options
+from sdar.flows.commands import evaluate, options
+from sdar.flows.commands.policy import find_policy
+from sdar.schemas.records import Verdict
 from sdar.skills.explain import shared_words
 from sdar.skills.files import builtin_skills, load_skills
 from sdar.storage import FORMS, Store, open_store
@@ -147,6 +149,25 @@ def test_policies_are_listed_with_the_success_of_their_own_run(tmp_path: Path, c
     rows = json.loads(read(capsys, "policy", "list", "--format", "json", "--store", made.path))
     found = [(row["run_id"], row["id"], row["success"]) for row in rows]
     assert found == [("r1", "p0", 0.25), ("r2", "p0", 0.75), ("r3", "p0", None)]
+
+
+def test_the_best_policy_is_that_of_the_run_whose_verdict_says_so(tmp_path: Path) -> None:
+    made = filled(tmp_path / "shared")
+    verdict = Verdict(
+        round=1, stop=False, reason="continue", sentence="", best_policy="p0", best_round=0, best_success=0.25
+    )
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "w.bin").write_bytes(b"w")
+    with made.writer("test"):
+        blob = made.put_blob(tmp_path / "weights")
+        made.commit(stage("bootstrap", round=0), "policy", {"policy": [policy()]}, blob)
+        made.commit(stage("decide"), "verdict", {"verdict": [verdict]})
+        made.begin_run(run("r2"))  # begins with that policy in another world, and has no verdict yet
+        made.reuse(stage("bootstrap", run_id="r2", round=0), made.find("key-bootstrap"))
+    assert find_policy(made, "best").run_id == "r1"
+    assert find_policy(made, "last").run_id == "r2"
+    assert evaluate._find(made, None).run_id == "r1"
+    assert evaluate._find(made, "p0").run_id == "r2"
 
 
 def test_prune_spares_what_is_pinned(store: Store, capsys: Capture) -> None:
