@@ -74,7 +74,7 @@ def why_not(due: datetime, now: datetime, last: Begun | None, catch_up: CatchUp)
         catch_up: whether a slot is made up for that was missed because nothing was there to begin it.
     """
     zone = due.tzinfo
-    if last is not None and last.began >= due:
+    if last is not None and due <= last.began <= now:  # a later one is of a clock that was ahead
         return f"the slot that began at {shown(last.began.astimezone(zone))} stands for it"
     waited = last is not None and last.ended is not None and last.ended >= due
     if catch_up == "none" and now - due > LATE and not waited:

@@ -28,7 +28,10 @@ class Timetable:
 
     @property
     def anchor(self) -> datetime:
-        """Midnight of a day long ago in the timezone; intervals count from it, so no restart shifts them."""
+        """Midnight of a winter's day long ago in the timezone; intervals count from it.
+
+        So no restart shifts them. They are elapsed time, so in summer they are an hour later by the clock.
+        """
         return datetime(2020, 1, 1, tzinfo=ZoneInfo(self.timezone))
 
     def __str__(self) -> str:

@@ -28,6 +28,20 @@ def test_a_cron_line_keeps_its_hour_when_clocks_change() -> None:
     assert [slot.astimezone(UTC).hour for slot in slots] == [2, 1, 1]
 
 
+def test_an_hour_that_a_change_of_clocks_leaves_out_is_the_one_before() -> None:
+    slots = next_slots(
+        timetable("0 2 * * *", None, "Europe/Berlin"), 2, datetime(2026, 3, 28, 12, tzinfo=UTC)
+    )
+    assert [f"{slot:%d %H:%M %Z}" for slot in slots] == ["29 01:00 CET", "30 02:00 CEST"]
+
+
+def test_intervals_are_elapsed_time_from_a_midnight_in_winter() -> None:
+    times = timetable(None, "12h", "Europe/Berlin")
+    for month, expected in ((1, ["15 12:00 CET", "16 00:00 CET"]), (7, ["15 13:00 CEST", "16 01:00 CEST"])):
+        slots = next_slots(times, 2, datetime(2026, month, 15, 8, tzinfo=UTC))
+        assert [f"{slot:%d %H:%M %Z}" for slot in slots] == expected
+
+
 def test_intervals_count_from_midnight() -> None:
     slots = next_slots(timetable(None, "6h", "UTC"), 3, datetime(2026, 1, 1, 7, 30, tzinfo=UTC))
     assert [f"{slot:%d %H:%M}" for slot in slots] == ["01 12:00", "01 18:00", "02 00:00"]
@@ -58,6 +72,11 @@ def test_the_first_slot_after_a_pause_stands_for_all_that_were_missed() -> None:
     for missed in (TWO + HOUR, TWO + 9 * HOUR, now):
         assert "stands for it" in (why_not(missed, now + MINUTE, working, "one") or "")
     assert why_not(now + HOUR, now + HOUR, working, "one") is None
+
+
+def test_a_slot_of_a_clock_that_was_ahead_stands_for_none() -> None:
+    ahead = Begun(TWO + 24 * 365 * HOUR, None)
+    assert why_not(TWO, TWO + MINUTE, ahead, "one") is None
 
 
 def test_reasons_name_moments_in_the_timezone_of_the_slot() -> None:
