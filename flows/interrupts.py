@@ -25,6 +25,11 @@ class Interrupted(BaseException):
         return 128 + self.signum
 
 
+def by_signal(error: BaseException) -> bool:
+    """Say whether an exception comes of a signal; DuckDB puts its own in the place of `Interrupted`."""
+    return isinstance(error, Interrupted | KeyboardInterrupt) or str(error) == "Query interrupted"
+
+
 @contextmanager
 def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
     """Raise `Interrupted` in the main thread on SIGINT, SIGTERM or SIGHUP while the `with` block runs.
@@ -37,7 +42,7 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
     Args:
         last_words: called before such an abrupt end, for instance to print how to resume.
     """
-    pending = threading.Event()
+    came: list[Interrupted] = []
 
     def end_now(code: int) -> None:
         last_words()
@@ -45,9 +50,9 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
         interruption = Interrupted(signum)
-        if pending.is_set():
+        if came:
             end_now(interruption.exit_code)
-        pending.set()
+        came.append(interruption)
         timer = threading.Timer(LIMIT_S, end_now, [interruption.exit_code])
         timer.daemon = True
         timer.start()
@@ -59,6 +64,10 @@ def interruptible(last_words: Callable[[], None]) -> Iterator[None]:
     previous = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield
+    except RuntimeError as error:
+        if came and by_signal(error):
+            raise came[0] from error
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

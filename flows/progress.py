@@ -14,7 +14,7 @@ import typer
 
 from sdar.flows.commands.options import resume_command
 from sdar.flows.failures import explained
-from sdar.flows.interrupts import Interrupted, interruptible
+from sdar.flows.interrupts import Interrupted, by_signal, interruptible
 from sdar.schemas.errors import ConfigError, InputError, SdarError
 from sdar.schemas.lineage import RunStatus
 
@@ -62,11 +62,8 @@ def recorded(session: Session, done: RunStatus = "done") -> Iterator[None]:
     """Record in the store how the run ended, `done` being its status when the `with` block was completed."""
     try:
         yield
-    except (Interrupted, KeyboardInterrupt):
-        session.finish("interrupted")
-        raise
-    except Exception:
-        session.finish("failed")
+    except (Exception, Interrupted, KeyboardInterrupt) as error:
+        session.finish("interrupted" if by_signal(error) else "failed")
         raise
     session.finish(done)
 
@@ -74,19 +71,19 @@ def recorded(session: Session, done: RunStatus = "done") -> Iterator[None]:
 @contextmanager
 def accounted(work: Resumable) -> Iterator[None]:
     """On every failure or interruption say how to go on; keep the traceback of a failure that is a bug."""
-    with interruptible(work.tell):
-        try:
+    try:
+        with interruptible(work.tell):
             yield
-        except (Interrupted, typer.Exit):
-            work.tell()
-            raise
-        except SdarError as error:
-            print(f"Error: {error}", file=sys.stderr)
-            if work.begun or not isinstance(error, InputError | ConfigError):
-                work.tell()  # otherwise the same command would only fail again
-            raise typer.Exit(error.exit_code) from error
-        except Exception as error:
-            told = explained(error, work.store)
-            print(f"Error: {told}", file=sys.stderr)
-            work.tell()
-            raise typer.Exit(told.exit_code) from error
+    except (Interrupted, typer.Exit):
+        work.tell()
+        raise
+    except SdarError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        if work.begun or not isinstance(error, InputError | ConfigError):
+            work.tell()  # otherwise the same command would only fail again
+        raise typer.Exit(error.exit_code) from error
+    except Exception as error:
+        told = explained(error, work.store)
+        print(f"Error: {told}", file=sys.stderr)
+        work.tell()
+        raise typer.Exit(told.exit_code) from error

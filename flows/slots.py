@@ -28,7 +28,7 @@ from sdar.flows.commands.report import write_report
 from sdar.flows.display import PlainLines
 from sdar.flows.environment import prepare_environment
 from sdar.flows.improve import improve
-from sdar.flows.interrupts import LIMIT_S, Interrupted, interruptible
+from sdar.flows.interrupts import LIMIT_S, Interrupted, by_signal, interruptible
 from sdar.flows.progress import recorded
 from sdar.flows.report.texts import shortened
 from sdar.flows.slot_record import SCHEDULE_LOG, STAGE_LOG, CatchUp, Overlap, SlotRecord, shown, why_not
@@ -151,12 +151,12 @@ def _work(store: Store, wish: _Slot, record: SlotRecord) -> None:
             with tracked(session, PlainLines(stream)) as watch:
                 improve(session, watch, first, wish.retries)
         report = write_report(store, store.run(session.run_id))
-    except Interrupted:
-        record.note("interrupted", wish.due)
-        raise
-    except Exception as error:
-        record.note("failed", wish.due, reason=str(error))
-        _tell(wish, f"failed: {error}")
+    except (Exception, Interrupted) as error:
+        if by_signal(error):
+            record.note("interrupted", wish.due)
+        else:
+            record.note("failed", wish.due, reason=str(error))
+            _tell(wish, f"failed: {error}")
         raise
     sentence = shortened(session.verdict.sentence) if session.verdict else ""
     record.note("done", wish.due, run=session.run_id, first=first, reason=sentence, report=str(report))

@@ -181,6 +181,29 @@ def test_signals_become_an_exception_and_handlers_are_put_back(signum: signal.Si
     assert Interrupted(signum).exit_code == 128 + signum
 
 
+def test_an_interrupted_query_is_an_interruption_and_no_bug() -> None:
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from sdar.flows.interrupts import Interrupted\n"
+        "from sdar.flows.progress import Progress, accounted, recorded\n"
+        "class Session:\n"
+        "    def finish(self, status):\n"
+        "        print(status, flush=True)\n"
+        "try:\n"
+        "    with accounted(Progress(Path('s'), 'r1')), recorded(Session()):\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "        except Interrupted:\n"
+        "            raise RuntimeError('Query interrupted') from None  # so does DuckDB\n"
+        "except Interrupted as caught:\n"
+        "    raise SystemExit(caught.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "interrupted\n")
+    assert done.stderr == "Continue with: sdar run --resume r1 --store s\n"
+
+
 def test_a_closed_terminal_is_ignored_under_nohup() -> None:
     code = (
         "import os, signal\n"
