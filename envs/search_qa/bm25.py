@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,9 @@ from bm25s.stopwords import STOPWORDS_EN
 from sdar.envs.search_qa.index_files import kept
 from sdar.envs.search_qa.records import Hit, Passage, Search
 from sdar.schemas.keys import content_hash
+
+# It asks for its debug messages itself; a run would show them for every index that it builds.
+logging.getLogger(bm25s.__name__).setLevel(logging.WARNING)
 
 SATURATION, LENGTH_SHARE = 1.5, 0.75
 

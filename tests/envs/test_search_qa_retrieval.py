@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import socket
 import threading
@@ -42,6 +43,12 @@ def found(search: Search, query: str, k: int = 5) -> list[str]:
 
 def test_words_that_count() -> None:
     assert words("The Röntgen rays, of 1895!") == ["röntgen", "rays", "1895"]
+
+
+def test_an_index_is_built_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    bm25_search(CORPUS)
+    assert [record.name for record in caplog.records if record.name.startswith("bm25s")] == []
 
 
 def test_bm25_by_hand() -> None:
