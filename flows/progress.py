@@ -62,7 +62,7 @@ def recorded(session: Session, done: RunStatus = "done") -> Iterator[None]:
     """Record in the store how the run ended, `done` being its status when the `with` block was completed."""
     try:
         yield
-    except (Exception, Interrupted, KeyboardInterrupt) as error:
+    except BaseException as error:  # SystemExit too: a library's answer to a closed pipe
         session.finish("interrupted" if by_signal(error) else "failed")
         raise
     session.finish(done)

@@ -14,6 +14,7 @@ import pytest
 from sdar.flows import cli
 from sdar.flows.commands.options import with_latest
 from sdar.flows.interrupts import Interrupted, interruptible
+from sdar.flows.progress import recorded
 from sdar.schemas.config import RunConfig
 from sdar.schemas.errors import InputError
 from sdar.storage import open_store
@@ -202,6 +203,18 @@ def test_an_interrupted_query_is_an_interruption_and_no_bug() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (130, "interrupted\n")
     assert done.stderr == "Continue with: sdar run --resume r1 --store s\n"
+
+
+def test_a_library_that_ends_the_process_leaves_a_failed_run() -> None:
+    ends: list[str] = []
+
+    class Run:
+        def finish(self, status: str) -> None:
+            ends.append(status)
+
+    with pytest.raises(SystemExit), recorded(Run()):  # type: ignore[arg-type]
+        raise SystemExit(1)  # so does rich where the reader of a pipe has gone
+    assert ends == ["failed"]
 
 
 def test_a_closed_terminal_is_ignored_under_nohup() -> None:
