@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,10 +81,13 @@ def write_report(
 
 def _write(file: Path, text: str) -> None:
     """Write a file so that a reader sees the old or the new one, never a part."""
-    partial = file.with_name(f".{file.name}.partial")
+    partial = file.with_name(f".{file.name}.partial-{os.getpid()}")  # another may be writing it as well
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         partial.replace(file)
     except OSError as error:
         raise InputError(f"cannot write {file} ({error}). Name another file with --out.") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

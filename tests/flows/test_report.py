@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,10 +14,12 @@ from report_store import ATTACK, CONFIG, report_store
 from store_samples import run, stage
 
 from sdar.flows import cli
+from sdar.flows.commands.report import write_report
 from sdar.flows.report import figures
 from sdar.flows.report.charts import Axis, Line, line_chart, stacked_bars
 from sdar.flows.report.page import page
 from sdar.flows.report.tokens import MOST_TOKENS, heat_map, naming
+from sdar.schemas.errors import InputError
 from sdar.storage import Store, open_store
 from sdar.tasks.report_data import ReportData, read_report
 from sdar.tasks.report_episodes import ShownEpisode, chosen_episodes
@@ -262,6 +266,38 @@ def test_what_is_not_there_is_refused(
 def test_a_file_that_cannot_be_written_is_named(begun: Store, capsys: Capture) -> None:
     assert cli.execute(["report", "--store", str(begun.path), "--out", "/dev/null/r.html"]) == 2
     assert "cannot write /dev/null/r.html" in capsys.readouterr().err
+
+
+def test_nothing_stays_of_a_report_that_could_not_be_written(
+    begun: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(file: Path, text: str, encoding: str) -> None:
+        file.write_bytes(b"<html>")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "out" / "r.html"
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", fill)
+        with pytest.raises(InputError, match="No space left"):
+            write_report(begun, begun.run("r1"), out)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_two_processes_may_write_a_report_at_once(
+    begun: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, replace_file = tmp_path / "r.html", Path.replace
+
+    def late(file: Path, target: Path) -> Path:
+        with monkeypatch.context() as other:  # which begins and ends before this one has finished
+            other.setattr(Path, "replace", replace_file)
+            other.setattr(os, "getpid", lambda: 0)
+            write_report(begun, begun.run("r1"), out)
+        return replace_file(file, target)
+
+    monkeypatch.setattr(Path, "replace", late)
+    write_report(begun, begun.run("r1"), out)
+    assert [file.name for file in tmp_path.glob("*r.html*")] == ["r.html"]
 
 
 def test_a_report_needs_a_store_with_a_run(tmp_path: Path, capsys: Capture) -> None:
