@@ -57,11 +57,11 @@ class Publisher:
             InputError: the copy could not be written.
         """
         with PROCESS_LOCK:
-            if self._pending:
-                if self._stale():
-                    self._attachment.detach()
-                    _publish(self._database, self._target)
-                self._pending = False
+            # Not asked for any more even if it fails: a later flush may come when another process writes.
+            asked, self._pending = self._pending, False
+            if asked and self._stale():
+                self._attachment.detach()
+                _publish(self._database, self._target)
 
     def _stale(self) -> bool:
         return not self._target.exists() or _state(self._target) != _state(self._database)
@@ -69,10 +69,10 @@ class Publisher:
     def _on_timer(self) -> None:
         with PROCESS_LOCK:
             self._timer = None
-            # A failed copy stays pending: the next commit tries again, and the flush on leaving the writer
-            # reports a fault that lasts.
-            with suppress(InputError):
+            try:
                 self.flush()
+            except InputError:
+                self._pending = True  # the flush on leaving the writer reports a fault that lasts
 
 
 def _state(file: Path) -> tuple[int, int]:

@@ -220,6 +220,13 @@ def test_a_snapshot_that_cannot_be_written_is_reported_at_the_end(tmp_path):
     with pytest.raises(InputError, match="cannot publish a snapshot"), store.writer("test"):
         store.finish_run("r1", "done")
     assert store.run("r1").status == "done"
+    folder.unlink()
+    folder.mkdir()
+    store.publish()  # no writer any more: another process may be changing the database
+    assert list(folder.iterdir()) == []
+    with store.writer("next"):
+        pass
+    assert store.query("SELECT status FROM run")[0][0].as_py() == "done"
 
 
 def test_publishing_does_not_let_other_processes_write_meanwhile(tmp_path):
