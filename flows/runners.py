@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+import socket
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sdar.flows.environment import prepare_environment
 from sdar.schemas.config import RunConfig, RunnerKind
@@ -34,6 +36,8 @@ _OUTSIDE = ("ray", "distributed", "prefect")
 _PACKAGES = {"ray": ("prefect_ray", "ray"), "dask": ("prefect_dask", "distributed")}
 _BEGINNINGS = {("prefect_ray", "__enter__"), ("prefect_dask", "client")}
 """Where Prefect's task runners start their cluster or connect to it: package and function."""
+REACH_S = 10.0
+"""Seconds in which a cluster's port has to take a connection; Dask itself tries for 30 s, Ray for minutes."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,13 @@ def open_cluster(config: RunConfig, folder: Path) -> Cluster:
 
     Raises:
         EnvironmentMissingError, ConfigError: see `check_runner`.
+        EnvironmentFailedError: nobody listens at the cluster's address.
     """
     check_runner(config)
     shutil.rmtree(folder, ignore_errors=True)
     if config.runner.kind == "local":
         return Cluster()
+    check_address(config)
     from sdar.tasks.shards import through_files
 
     runner = ray_runner(config) if config.runner.kind == "ray" else dask_runner(config)
@@ -99,6 +105,28 @@ def open_cluster(config: RunConfig, folder: Path) -> Cluster:
         _submit(shards, options)
 
     return Cluster(runner, through_files(folder, config.runner.shards, submit, config.workers))
+
+
+def check_address(config: RunConfig) -> None:
+    """Check that somebody listens at the cluster's address, where that is a host and a port.
+
+    The cluster's own client would try for long, and Dask's only when the first round is under way.
+
+    Raises:
+        EnvironmentFailedError: nobody does.
+    """
+    address = config.runner.address
+    try:
+        place = urlsplit(address if "://" in address else f"//{address}")
+        port = place.port
+    except ValueError:  # the cluster's client knows what to say
+        return
+    if place.scheme not in ("", "tcp", "tls", "ray") or not place.hostname or port is None:
+        return
+    try:
+        socket.create_connection((place.hostname, port), REACH_S).close()
+    except OSError as error:
+        raise EnvironmentFailedError(_not_begun(config.runner.kind, address, error)) from error
 
 
 @contextmanager
@@ -179,8 +207,13 @@ def _submit(shards: Sequence[Shard], options: dict[str, Any]) -> None:
 
 def _not_begun(kind: str, address: str, error: Exception) -> str:
     where = f"the {kind} cluster at {address} does not answer" if address else f"{kind} does not start here"
+    ray_at = (
+        "If it runs: this machine has to be one of its nodes, and where it has a token, RAY_AUTH_MODE=token "
+        "and the token of its head have to be set here. "
+    )
     return (
         f"{where} ({type(error).__name__}: {' '.join(str(error).split())}). "
+        f"{ray_at if kind == 'ray' and address else ''}"
         f"Next: {'start it, then sdar run --resume; or ' if address else ''}"
         "sdar run --resume --runner local"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,7 @@ from sdar.flows import runners
 from sdar.flows.cli import execute
 from sdar.flows.runners import (
     Cluster,
+    check_address,
     check_runner,
     cluster_checked,
     open_cluster,
@@ -34,6 +36,10 @@ SCRIPT = Path(__file__).with_name("cluster_run.py")
 
 def configured(kind: str, batch: int = 2, **policy: object) -> RunConfig:
     return RunConfig.model_validate({"runner": {"kind": kind}, "rollout": {"batch": batch}, "policy": policy})
+
+
+def at(kind: str, address: str) -> RunConfig:
+    return RunConfig.model_validate({"runner": {"kind": kind, "address": address}, "rollout": {"batch": 2}})
 
 
 @pytest.mark.parametrize("kind", ["ray", "dask"])
@@ -84,6 +90,26 @@ def test_a_cluster_that_does_not_start_is_told_with_the_next_command(
         runner[function]()
     with pytest.raises(OSError, match="of a shard"), cluster_checked(configured(kind)):
         runner["submit"]()
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [("ray", ""), ("ray", "ray://"), ("dask", "tcp://")])
+def test_an_address_at_which_nobody_listens_is_told_at_once(
+    kind: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "find_spec", lambda name: object())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"{scheme}127.0.0.1:{listener.getsockname()[1]}"
+        check_address(at(kind, address))
+    with pytest.raises(EnvironmentFailedError, match=rf"{kind} cluster at {address} does not .*--resume"):
+        open_cluster(at(kind, address), tmp_path / "shards")
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "ray://head", "inproc://127.0.0.1/1/1", "head:x"])
+def test_an_address_without_a_port_is_left_to_the_cluster(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "create_connection", lambda *_: pytest.fail("connected"))
+    check_address(at("ray", address))
 
 
 def test_another_runner_changes_nothing_else() -> None:
