@@ -7,12 +7,16 @@ store: other processes read a policy's files and a batch, and write its result.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -21,7 +25,8 @@ import torch
 
 from sdar.envs.workers import use_workers
 from sdar.policy.model import Policy, load_policy
-from sdar.schemas.errors import SharedFolderError
+from sdar.schemas.errors import EnvironmentFailedError, SharedFolderError
+from sdar.schemas.keys import file_hash
 from sdar.storage import read_tables, write_tables
 
 Item = TypeVar("Item")
@@ -100,6 +105,7 @@ class Shard:
         numbers: which batches.
         threads: of torch; as many everywhere, for sums of parts depend on the number of parts.
         workers: processes of worlds that need them, see `use_workers`.
+        installation: of the process that cut the shard, see `installation`.
     """
 
     job: Job[Any, Any]
@@ -107,6 +113,7 @@ class Shard:
     numbers: tuple[int, ...]
     threads: int
     workers: int
+    installation: str
 
 
 Submit = Callable[[Sequence[Shard]], None]
@@ -122,6 +129,7 @@ def through_files(folder: Path, shards: int, submit: Submit, workers: int = 0) -
         submit: has shards done.
         workers: see `Shard`.
     """
+    ours = installation()
 
     def map_batches(
         job: Job[Item, Result], policy: Policy, batches: Sequence[Sequence[Item]]
@@ -134,7 +142,7 @@ def through_files(folder: Path, shards: int, submit: Submit, workers: int = 0) -
             # Dealt out in turn: batches get shorter towards the end where they are sorted by length.
             dealt = [tuple(range(first, len(batches), shards)) for first in range(min(shards, len(batches)))]
             threads = torch.get_num_threads()
-            submit([Shard(job, place, numbers, threads, workers) for numbers in dealt])
+            submit([Shard(job, place, numbers, threads, workers, ours) for numbers in dealt])
             return [job.read_result(_read(_folder(place, i, DONE))) for i in range(len(batches))]
         finally:
             shutil.rmtree(place, ignore_errors=True)
@@ -152,9 +160,16 @@ def do_shard(shard: Shard) -> int:
     A shard that is done again, because the process that had it died, goes on at its first missing batch.
 
     Raises:
+        EnvironmentFailedError: other code would do it here than in the process that cut it.
         SharedFolderError: its batches are not where they should be.
         SdarError: what the job found wrong.
     """
+    if shard.installation != installation():
+        raise EnvironmentFailedError(
+            f"on {socket.gethostname()} a worker has {installation()}, the run has {shard.installation}. "
+            "Every machine of a cluster needs the same installation, and a worker keeps what it has loaded. "
+            "Next: install the same there, start its workers again, then sdar run --resume"
+        )
     with _one_at_a_time:
         torch.set_num_threads(shard.threads)
         use_workers(shard.workers)
@@ -164,6 +179,17 @@ def do_shard(shard: Shard) -> int:
             result = shard.job.run(_loaded(shard.job.policy), batch)
             write_tables(_folder(shard.folder, number, DONE), shard.job.write_result(result))
         return len(left)
+
+
+@cache
+def installation() -> str:
+    """Return what decides about numbers besides settings: versions, and our source as this process has it."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for folder, _, names in sorted(os.walk(root, followlinks=True)):
+        for path in sorted(Path(folder, name) for name in names if name.endswith(".py")):
+            digest.update(f"{path.relative_to(root)} {file_hash(path)}\n".encode())
+    versions = [f"{name} {version(name)}" for name in ("sdar", "numpy", "torch", "transformers")]
+    return f"{', '.join(versions)}, source {digest.hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=3)

@@ -15,14 +15,14 @@ from small_runs import SmallRun, inputs_of, learn, small_config
 
 from sdar.policy.scoring import Row, pack
 from sdar.schemas.config import RunConfig
-from sdar.schemas.errors import ConfigError, SharedFolderError
+from sdar.schemas.errors import ConfigError, EnvironmentFailedError, SharedFolderError
 from sdar.schemas.records import TaskSpec
 from sdar.storage import artifact_id, folder_hash, read_tables, write_tables
 from sdar.tasks.collect import PlayJob
 from sdar.tasks.registry import STAGES
 from sdar.tasks.rollout import Assignment
 from sdar.tasks.score import RowScores, Scored, ScoreJob, scoring_batches
-from sdar.tasks.shards import PolicyFiles, Shard, do_shard, in_process, through_files
+from sdar.tasks.shards import PolicyFiles, Shard, do_shard, in_process, installation, through_files
 from sdar.tasks.stage import StageInputs, StageOutput
 
 FILES = PolicyFiles(Path("nowhere"), None, "cpu")
@@ -117,6 +117,19 @@ def test_a_folder_that_is_not_shared_is_told_from_both_sides(run: SmallRun, tmp_
     with pytest.raises(SharedFolderError, match=r"0\.out is not there for this process"):
         STAGES["collect"].run(replace(inputs, mapper=through_files(tmp_path / "shards", 1, elsewhere)))
     assert not list((tmp_path / "shards").iterdir())
+
+
+def test_a_worker_with_another_installation_is_refused(run: SmallRun, tmp_path: Path) -> None:
+    """A worker that runs since before an upgrade would compute with what it has loaded."""
+
+    def elsewhere(shards: Sequence[Shard]) -> None:
+        assert shards[0].installation == installation()
+        do_shard(replace(shards[0], installation="sdar 0.0.9, source 0"))
+
+    inputs = inputs_of(run, "collect", 1, tmp_path)
+    found = r"has sdar 0\.1.*source \w{12}, the run has sdar 0\.0\.9, source 0\. .*start its workers again"
+    with pytest.raises(EnvironmentFailedError, match=found):
+        STAGES["collect"].run(replace(inputs, mapper=through_files(tmp_path / "shards", 1, elsewhere)))
 
 
 def test_what_a_batch_finds_wrong_is_raised(run: SmallRun, tmp_path: Path) -> None:
