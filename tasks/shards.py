@@ -207,7 +207,8 @@ def _read(folder: Path) -> dict[str, pa.Table]:
         return read_tables(folder)
     except FileNotFoundError as error:
         raise SharedFolderError(
-            f"{folder} is not there for this process, though another one has written it. The folder of the "
-            "store must be the same folder, under the same path, on every machine of a cluster. "
+            f"{folder} is not there for this process on {socket.gethostname()}, though another one has "
+            "written it. The folder of the store must be the same folder, under the same path, on every "
+            "machine of a cluster. "
             "Next: put the store on a file system that all of them mount, or use --runner local"
         ) from error

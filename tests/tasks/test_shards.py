@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from sdar.tasks.score import RowScores, Scored, ScoreJob, scoring_batches
 from sdar.tasks.shards import PolicyFiles, Shard, do_shard, in_process, installation, through_files
 from sdar.tasks.stage import StageInputs, StageOutput
 
+HOST = re.escape(socket.gethostname())
 FILES = PolicyFiles(Path("nowhere"), None, "cpu")
 
 
@@ -110,11 +113,11 @@ def test_a_shard_that_is_done_again_goes_on_where_the_first_one_died(run: SmallR
 
 def test_a_folder_that_is_not_shared_is_told_from_both_sides(run: SmallRun, tmp_path: Path) -> None:
     def elsewhere(shards: Sequence[Shard]) -> None:
-        with pytest.raises(SharedFolderError, match=r"0\.in is not there for this process.*mount"):
+        with pytest.raises(SharedFolderError, match=rf"0\.in is not there for this process on {HOST}.*mount"):
             do_shard(replace(shards[0], folder=tmp_path / "another"))
 
     inputs = inputs_of(run, "collect", 1, tmp_path)
-    with pytest.raises(SharedFolderError, match=r"0\.out is not there for this process"):
+    with pytest.raises(SharedFolderError, match=rf"0\.out is not there for this process on {HOST}"):
         STAGES["collect"].run(replace(inputs, mapper=through_files(tmp_path / "shards", 1, elsewhere)))
     assert not list((tmp_path / "shards").iterdir())
 
