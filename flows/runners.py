@@ -207,13 +207,13 @@ def _submit(shards: Sequence[Shard], options: dict[str, Any]) -> None:
 
 def _not_begun(kind: str, address: str, error: Exception) -> str:
     where = f"the {kind} cluster at {address} does not answer" if address else f"{kind} does not start here"
-    ray_at = (
-        "If it runs: this machine has to be one of its nodes, and where it has a token, RAY_AUTH_MODE=token "
-        "and the token of its head have to be set here. "
+    running = (
+        "If it runs: HOST:PORT is for the machines of a cluster, ray://HOST:10001 for others; where it has a "
+        "token, both want RAY_AUTH_MODE=token and the ~/.ray/auth_token of its head. "
     )
     return (
         f"{where} ({type(error).__name__}: {' '.join(str(error).split())}). "
-        f"{ray_at if kind == 'ray' and address else ''}"
+        f"{running if kind == 'ray' and address else ''}"
         f"Next: {'start it, then sdar run --resume; or ' if address else ''}"
         "sdar run --resume --runner local"
     )
