@@ -164,9 +164,6 @@ def test_unexpected_errors_leave_a_traceback_in_a_file(
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_become_an_exception_and_handlers_are_put_back(signum: signal.Signals) -> None:
-    before = signal.getsignal(signum)
-    if before == signal.SIG_IGN:
-        pytest.skip("ignored here, as nohup has it")
     # The timer behind the scenes would end this process after its limit, so it is started in another one.
     code = (
         "import os, signal\n"
@@ -177,10 +174,14 @@ def test_signals_become_an_exception_and_handlers_are_put_back(signum: signal.Si
         "except Interrupted as caught:\n"
         "    raise SystemExit(caught.exit_code)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 128 + signum
-    with interruptible(lambda: None):
-        assert signal.getsignal(signum) != before
-    assert signal.getsignal(signum) == before
+    before = signal.signal(signum, signal.SIG_DFL)  # nohup has one of them ignored
+    try:
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 128 + signum
+        with interruptible(lambda: None):
+            assert signal.getsignal(signum) != signal.SIG_DFL
+        assert signal.getsignal(signum) == signal.SIG_DFL
+    finally:
+        signal.signal(signum, before)
     assert Interrupted(signum).exit_code == 128 + signum
 
 
