@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,17 @@ def print_table(table: pa.Table, form: Format, out: Path | None = None) -> None:
     from sdar.storage import write_table
 
     write_table(table, form, out or sys.stdout)
+
+
+def replace_text(file: Path, text: str) -> None:
+    """Write a file so that a reader sees the old or the new one, never a part, also after a failure."""
+    partial = file.with_name(f".{file.name}.partial-{os.getpid()}")  # another may be writing it as well
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def print_json(value: Any) -> None:

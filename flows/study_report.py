@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sdar
+from sdar.flows.output import replace_text
 from sdar.flows.study_page import page
 from sdar.flows.study_tables import markdown
 from sdar.schemas.machine import cores
@@ -55,9 +56,9 @@ class Reporter:
         result = study_result(self.study.definition, [*self._members.values()], self.baseline)
         document = {**self._about(), **result.as_dict()}
         self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(self.folder / "result.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        _replace(self.folder / "result.md", markdown(document))
-        _replace(self.folder / "index.html", page(document))
+        replace_text(self.folder / "result.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        replace_text(self.folder / "result.md", markdown(document))
+        replace_text(self.folder / "index.html", page(document))
         return document
 
     def _about(self) -> dict[str, Any]:
@@ -75,10 +76,3 @@ class Reporter:
             },
             "versions": {"sdar": sdar.__version__, **{name: version(name) for name in _PACKAGES}},
         }
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part."""
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)

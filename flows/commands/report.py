@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import webbrowser
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdar.flows.commands.options import STORE, RunOption, StoreOption, find_run, read_store
-from sdar.flows.output import size
+from sdar.flows.output import replace_text, size
 from sdar.schemas.errors import InputError
 from sdar.schemas.lineage import RunRecord
 
@@ -80,14 +78,8 @@ def write_report(
 
 
 def _write(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part."""
-    partial = file.with_name(f".{file.name}.partial-{os.getpid()}")  # another may be writing it as well
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        replace_text(file, text)
     except OSError as error:
         raise InputError(f"cannot write {file} ({error}). Name another file with --out.") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
