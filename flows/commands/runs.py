@@ -38,8 +38,7 @@ CURVE = """
     SELECT s.run_id, s.round, e.policy_id, e.success, e.low, e.high
     FROM stage_run s JOIN evaluation e ON e.artifact_id = s.artifact_id JOIN run r ON r.id = s.run_id
     WHERE s.stage = 'evaluate'
-        AND e.with_skills = coalesce(r.config->>'$.evaluation.prompt' = 'skills', false)
-    ORDER BY s.round"""
+        AND e.with_skills = coalesce(r.config->>'$.evaluation.prompt' = 'skills', false)"""
 """The evaluations that the verdicts are about: without skills, unless `evaluation.prompt` is `skills`."""
 
 _COLUMNS = ("run", "status", "round", "last success", "best success", "branch")
@@ -103,7 +102,7 @@ def _tree(store: Store) -> list[Row]:
     records = store.runs()
     facts = {row["run_id"]: row for row in store.query(_STAGES).to_pylist()}
     curves: dict[str, list[Row]] = {}
-    for row in store.query(f"SELECT * EXCLUDE (policy_id) FROM ({CURVE})").to_pylist():
+    for row in store.query(f"SELECT * EXCLUDE (policy_id) FROM ({CURVE}) ORDER BY round").to_pylist():
         curves.setdefault(row.pop("run_id"), []).append(row)
 
     def below(parent: RunRecord | None, depth: int) -> Iterator[Row]:
