@@ -7,7 +7,6 @@ store: other processes read a policy's files and a batch, and write its result.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
@@ -26,7 +25,7 @@ import torch
 from sdar.envs.workers import use_workers
 from sdar.policy.model import Policy, load_policy
 from sdar.schemas.errors import EnvironmentFailedError, SharedFolderError
-from sdar.schemas.keys import file_hash
+from sdar.schemas.keys import content_hash, file_hash
 from sdar.storage import read_tables, write_tables
 
 Item = TypeVar("Item")
@@ -184,12 +183,11 @@ def do_shard(shard: Shard) -> int:
 @cache
 def installation() -> str:
     """Return what decides about numbers besides settings: versions, and our source as this process has it."""
-    root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for folder, _, names in sorted(os.walk(root, followlinks=True)):
-        for path in sorted(Path(folder, name) for name in names if name.endswith(".py")):
-            digest.update(f"{path.relative_to(root)} {file_hash(path)}\n".encode())
+    root = Path(__file__).parents[1]
+    found = (Path(folder, name) for folder, _, names in os.walk(root, followlinks=True) for name in names)
+    files = {path.relative_to(root).as_posix(): file_hash(path) for path in found if path.suffix == ".py"}
     versions = [f"{name} {version(name)}" for name in ("sdar", "numpy", "torch", "transformers")]
-    return f"{', '.join(versions)}, source {digest.hexdigest()[:12]}"
+    return f"{', '.join(versions)}, source {content_hash(files)[:12]}"
 
 
 @lru_cache(maxsize=3)
